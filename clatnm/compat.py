@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The few things newer Pythons have and 3.10 lacks, in one place."""
+
+from __future__ import annotations
+
+import enum
+from typing import NoReturn
+
+
+class StrEnum(str, enum.Enum):
+    """`enum.StrEnum` of Python 3.11: members are, compare and format as their value."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    __format__ = str.__format__
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """Close a match over an enum or union; mypy reports any case left out."""
+    raise AssertionError(f"unhandled: {value!r}")
