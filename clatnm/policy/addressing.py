@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which addresses, device name, metric and MTU a translator gets. Pure arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from clatnm.model import DEVICE_PREFIX, Address6, DefaultRoute, Link
+
+# RFC 7335: hosts running an IPv4 continuity solution take their IPv4 address from here.
+CONTINUITY_PREFIX = IPv4Network("192.0.0.0/29")
+# Other software starts at .1 (clatd, phones as gateways), .2 (phones' guests) or .5 (NetworkManager):
+# begin where none of them does, so that an address taken later rarely makes us move.
+_POOL = tuple(CONTINUITY_PREFIX[n] for n in (4, 3, 6, 7, 5, 2, 1, 0))
+
+_MAX_DEVICE_NAME = 15
+_METRIC_OFFSET = 50
+_MAX_METRIC = 0xFFFFFFFF
+_IPV6_MIN_MTU = 1280
+# An IPv6 header is 20 bytes longer than an IPv4 one, and a Fragment header takes 8 more (RFC 7915 section 1.4).
+_HEADER_GROWTH = 28
+_ULA = IPv6Network("fc00::/7")
+
+
+def device_name(interface: str) -> str:
+    """`clat-<interface>`, or a stable hash of it where that would pass the kernel's 15 bytes."""
+    name = DEVICE_PREFIX + interface
+    if len(name.encode()) <= _MAX_DEVICE_NAME:
+        return name
+    digest = hashlib.sha256(interface.encode()).hexdigest()
+    return DEVICE_PREFIX + digest[: _MAX_DEVICE_NAME - len(DEVICE_PREFIX)]
+
+
+def clat_v4(*, used: Collection[IPv4Address], current: IPv4Address | None) -> IPv4Address | None:
+    """A free address of 192.0.0.0/29 (RFC 7335 section 4), None if all are taken; the current one while it is free."""
+    if current is not None and current not in used:
+        return current
+    return next((address for address in _POOL if address not in used), None)
+
+
+def source_prefix(link: Link, *, towards: IPv6Network, current: IPv6Address | None) -> IPv6Network | None:
+    """The /64 of `link` that the CLAT address should lie in, or None when the link has none.
+
+    RFC 6724 section 5, as far as it can differ between prefixes of one link: not deprecated (rule 3), same
+    label as the NAT64 prefix (rule 6), longest match with it (rule 8). Rule 7 does not apply: the address is
+    ours alone and neither temporary nor public. The prefix in use wins among equals, so nothing flaps.
+    """
+    prefixes = {IPv6Network((a.address, 64), strict=False) for a in link.addresses6 if _usable(a)}
+
+    def rank(prefix: IPv6Network) -> tuple[bool, int, bool, int]:
+        same_label = (prefix.network_address in _ULA) == (towards.network_address in _ULA)
+        in_use = current is not None and current in prefix
+        return same_label, _common_bits(prefix.network_address, towards.network_address), in_use, -int(prefix[0])
+
+    return max(prefixes, key=rank, default=None)
+
+
+def _usable(address: Address6) -> bool:
+    own = address.address
+    routable = not (own.is_link_local or own.is_loopback or own.is_multicast or own.is_unspecified)
+    return routable and address.prefixlen == 64 and not address.deprecated
+
+
+def _common_bits(one: IPv6Address, other: IPv6Address) -> int:
+    """Length of the common prefix, at most 64 bits (RFC 6724 section 2.2)."""
+    return min(128 - (int(one) ^ int(other)).bit_length(), 64)
+
+
+def clat_v6(prefix: IPv6Network, *, uuid: str, interface: str, collisions: int, secret: bytes) -> IPv6Address:
+    """A stable, semantically opaque address in the /64 `prefix` (RFC 7217 section 5).
+
+    Stable for one connection on one network, unrelated between networks, and different from the host's own
+    addresses because the secret is ours alone. `collisions` is RFC 7217's DAD_Counter.
+    """
+    for counter in range(collisions, collisions + 256):
+        message = b"\0".join((prefix.network_address.packed[:8], interface.encode(), uuid.encode(), b"%d" % counter))
+        digest = hashlib.sha256(len(secret).to_bytes(2, "big") + secret + message).digest()
+        address = prefix[int.from_bytes(digest[:8], "big")]
+        if not _reserved(address):
+            return address
+    raise AssertionError("256 reserved interface identifiers in a row")
+
+
+def _reserved(address: IPv6Address) -> bool:
+    """Interface identifiers nobody may choose (RFC 5453): the anycast ones at both ends, and IANA's block."""
+    iid = int(address) & 0xFFFFFFFFFFFFFFFF
+    return iid == 0 or 0xFDFFFFFFFFFFFF80 <= iid <= 0xFDFFFFFFFFFFFFFF or iid >> 24 == 0x02005EFFFE
+
+
+def best_default(routes: Iterable[DefaultRoute]) -> DefaultRoute | None:
+    """The default route the kernel would use: the lowest metric."""
+    return min(routes, key=lambda route: route.metric, default=None)
+
+
+def metric(link: Link, *, taken: Collection[int]) -> int:
+    """Metric of the IPv4 default route over the translator of `link`.
+
+    It sorts like the uplink's own IPv6 route, so the better uplink wins for both families; it is worse than
+    any native IPv4 default of that uplink, and never equal to another IPv4 default route (`taken`), since the
+    kernel would refuse the later of two.
+    """
+    own = [route.metric for route in (best_default(link.default6), *link.default4) if route is not None]
+    wanted = min(max(own, default=0) + _METRIC_OFFSET, _MAX_METRIC)
+    while wanted in taken and wanted < _MAX_METRIC:
+        wanted += 1
+    return wanted
+
+
+def ipv6_mtu(link: Link) -> int:
+    """The largest IPv6 packet for the uplink, never below what every IPv6 link carries (RFC 8200 section 5)."""
+    return max(link.ipv6_mtu_bytes, _IPV6_MIN_MTU)
+
+
+def ipv4_mtu(ipv6_mtu_bytes: int) -> int:
+    """The largest IPv4 packet whose translation fits even as a fragment: 28 bytes less."""
+    return ipv6_mtu_bytes - _HEADER_GROWTH
