@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One connection to the system bus: calls that always end, signals in order, death as an event.
+
+dbus-next and dbus-fast have the same API. dbus-next is what distributions have had for longest; from Python 3.15
+on only its maintained fork imports at all. This room is the only one that names either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+try:
+    from dbus_next import BusType, Message, MessageType, RequestNameReply, Variant
+    from dbus_next import service as library_service
+    from dbus_next.aio import MessageBus
+except (ImportError, AttributeError):  # missing, or too old for this Python
+    from dbus_fast import BusType, Message, MessageType, RequestNameReply, Variant
+    from dbus_fast import service as library_service
+    from dbus_fast.aio import MessageBus
+
+from clatnm.dbus import names
+from clatnm.errors import BusError
+
+__all__ = ["Bus", "Signal", "Variant", "library_service", "unwrap"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+# Both libraries end the connection when their send buffer is full, so only a few calls are under way at once.
+_CALLS_AT_ONCE = 16
+_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """A signal with its body as plain Python values (variants unwrapped)."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    body: tuple[Any, ...]
+
+
+def unwrap(value: Any) -> Any:
+    """The value without its D-Bus variants, at any depth."""
+    if isinstance(value, Variant):
+        return unwrap(value.value)
+    if isinstance(value, dict):
+        return {key: unwrap(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [unwrap(item) for item in value]
+    return value
+
+
+class Bus:
+    """A live connection. It is never reused: after `closed()` returns, make a new one."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._limit = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._handlers: list[Callable[[Signal], None]] = []
+        self._watcher = asyncio.ensure_future(self._watch())
+        connection.add_message_handler(self._dispatch)
+
+    @classmethod
+    async def connect(cls) -> Bus:
+        """Connect to the system bus (`DBUS_SYSTEM_BUS_ADDRESS` is honoured). BusError when there is none."""
+        try:
+            connection = await asyncio.wait_for(MessageBus(bus_type=BusType.SYSTEM).connect(), _TIMEOUT_S)
+        except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
+            raise BusError(
+                f"cannot connect to the system bus: {error}", hint="is dbus-daemon or dbus-broker running?"
+            ) from error
+        return cls(connection)
+
+    async def _watch(self) -> None:
+        try:
+            await self._connection.wait_for_disconnect()
+        except Exception as error:
+            log.debug("the bus went away: %r", error)
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def closed(self) -> None:
+        """Return when the connection is dead, whoever ended it."""
+        await asyncio.shield(self._gone)
+
+    def close(self) -> None:
+        """End the connection; waiting calls fail with BusError."""
+        if not self._gone.done():
+            self._connection.disconnect()
+            self._gone.set_result(None)
+        self._watcher.cancel()
+
+    async def _race(self, work: Awaitable[_T], what: str, timeout_s: float) -> _T:
+        """Await `work`, but no longer than the timeout or the connection lasts."""
+        task = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {task, self._gone}
+            await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            task.cancel()
+        raise BusError(f"{what}: {'the bus went away' if self._gone.done() else f'no answer in {timeout_s:g} s'}")
+
+    async def call(
+        self,
+        *,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        timeout_s: float = _TIMEOUT_S,
+    ) -> list[Any]:
+        """Call a method and return its body with variants kept; BusError when it fails, hangs or the bus dies."""
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(body),
+        )
+        what = f"{interface}.{member}"
+        async with self._limit:
+            try:
+                reply = await self._race(self._connection.call(message), what, timeout_s)
+            except (OSError, EOFError) as error:
+                raise BusError(f"{what}: {error}") from error
+        if reply.message_type is MessageType.ERROR:
+            text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
+            raise BusError(text, name=str(reply.error_name))
+        return list(reply.body)
+
+    async def add_match(self, rule: str) -> None:
+        """Ask the bus for the signals that match `rule`."""
+        await self.call(
+            destination=names.DBUS,
+            path=names.DBUS_PATH,
+            interface=names.DBUS,
+            member="AddMatch",
+            signature="s",
+            body=[rule],
+        )
+
+    def on_signal(self, handler: Callable[[Signal], None]) -> None:
+        """Call `handler` with every signal that arrives, in order. Its exceptions end nothing."""
+        self._handlers.append(handler)
+
+    def _dispatch(self, message: Any) -> None:
+        if message.message_type is not MessageType.SIGNAL:
+            return
+        signal = Signal(
+            sender=message.sender or "",
+            path=message.path or "",
+            interface=message.interface or "",
+            member=message.member or "",
+            body=tuple(unwrap(item) for item in message.body),
+        )
+        for handler in self._handlers:
+            try:
+                handler(signal)
+            except Exception as error:  # a peer's odd signal must not reach the library, which would print a traceback
+                log.debug("signal %s.%s ignored: %r", signal.interface, signal.member, error)
+
+    async def own_name(self, name: str) -> None:
+        """Take the well-known `name`; BusError when another process has it or the policy refuses."""
+        try:
+            reply = await self._race(self._connection.request_name(name), f"RequestName {name}", _TIMEOUT_S)
+        except BusError:
+            raise
+        except Exception as error:  # each library has its own DBusError
+            raise BusError(f"cannot take the bus name {name}: {error}") from error
+        if reply not in (RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER):
+            raise BusError(f"the bus name {name} is taken", hint="is another clatnm daemon running?")
+
+    def export(self, path: str, interface: Any) -> None:
+        """Offer a `library_service.ServiceInterface` at `path`."""
+        self._connection.export(path, interface)

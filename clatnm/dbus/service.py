@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`."""
+
+from collections.abc import Awaitable, Callable
+
+from clatnm import __version__
+from clatnm.dbus import names
+from clatnm.dbus.bus import Bus, library_service
+
+
+# The library reads D-Bus signatures from annotations (no annotation: no result), which is not what a type checker
+# takes them for, and not in the form that `from __future__ import annotations` would give them.
+class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
+    def __init__(self, status: Callable[[], Awaitable[str]], poke: Callable[[str], None]) -> None:
+        super().__init__(names.MANAGER_INTERFACE)
+        self._status = status
+        self._poke = poke
+
+    @library_service.method()  # type: ignore[untyped-decorator]
+    async def Status(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
+        return await self._status()
+
+    @library_service.method()  # type: ignore[untyped-decorator]
+    def Poke(self, why: "s"):  # type: ignore[name-defined, no-untyped-def]  # noqa: F821, N802
+        self._poke(why)
+
+    @library_service.dbus_property(access=library_service.PropertyAccess.READ)  # type: ignore[untyped-decorator]
+    def Version(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
+        return __version__
+
+
+async def offer(bus: Bus, *, status: Callable[[], Awaitable[str]], poke: Callable[[str], None]) -> None:
+    """Export the manager object on `bus` and take our name. BusError when the name is taken.
+
+    `status` gives the JSON text of `clatnm status --json`; `poke` asks the daemon to look again.
+    """
+    bus.export(names.OBJECT_PATH, _Manager(status, poke))
+    await bus.own_name(names.BUS_NAME)
+
+
+async def fetch_status(bus: Bus) -> str:
+    """The running daemon's status as JSON text. BusError when no daemon answers."""
+    reply = await bus.call(
+        destination=names.BUS_NAME, path=names.OBJECT_PATH, interface=names.MANAGER_INTERFACE, member="Status"
+    )
+    return str(reply[0])
