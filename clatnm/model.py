@@ -94,7 +94,9 @@ class Link:
     ipv6_mtu_bytes: int
     """What the link and the Router Advertisement allow, whoever applied the latter."""
     carrier: bool
-    link_address: bytes | None
+    carrier_changes: int = 0
+    """How often the carrier came or went: tells a flap that was over before anybody looked."""
+    link_address: bytes | None = None
     """The Ethernet address, or None on links without one (WWAN, PPP, WireGuard)."""
     addresses4: frozenset[IPv4Address] = frozenset()
     addresses6: tuple[Address6, ...] = ()

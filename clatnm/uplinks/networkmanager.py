@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""NetworkManager as a source of uplinks: subscribe first, then read everything, then keep up by signals.
+
+Works on messages and a map of objects, not on a proxy an object: active connections come and go faster than they
+could be introspected, and a signal lost in between would be lost for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from clatnm.dbus import names
+from clatnm.dbus.bus import Bus, Signal, unwrap
+from clatnm.errors import BusError
+from clatnm.model import Uplink
+from clatnm.uplinks import nm_objects
+from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Objects, Profile
+
+log = logging.getLogger(__name__)
+
+
+class NetworkManager:
+    """A `uplinks.Manager`."""
+
+    def __init__(self) -> None:
+        self._bus: Bus | None = None
+        self._changed: Callable[[], None] = lambda: None
+        self._owner = ""
+        self._objects: Objects = {}
+        self._profiles: dict[str, Profile] = {}
+        self._backlog: list[Signal] | None = None
+        self._last: tuple[Uplink, ...] = ()
+        self._present = False
+        self._fetching: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """The active connections; while NetworkManager is away or starting, what it said last still counts."""
+        if not self._present:
+            return self._last
+        fresh = nm_objects.uplinks_from(self._objects, self._profiles)
+        if nm_objects.is_starting(self._objects):
+            return nm_objects.merge_waiting(fresh, self._last)
+        self._last = fresh
+        return fresh
+
+    async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
+        """Follow NetworkManager over `bus`, whether it runs already or appears later."""
+        self._bus, self._changed = bus, changed
+        self._present = False
+        bus.on_signal(lambda signal: self._on_signal(bus, signal))
+        await bus.add_match(
+            f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{NM}'"
+        )
+        await bus.add_match(f"type='signal',sender='{NM}'")
+        try:
+            reply = await bus.call(
+                destination=names.DBUS,
+                path=names.DBUS_PATH,
+                interface=names.DBUS,
+                member="GetNameOwner",
+                signature="s",
+                body=[NM],
+            )
+        except BusError:
+            log.info("NetworkManager is not running; waiting for it")
+            return
+        self._owner = str(reply[0])
+        await self._load(bus)
+
+    def _on_signal(self, bus: Bus, signal: Signal) -> None:
+        if bus is not self._bus:
+            return
+        if signal.member == "NameOwnerChanged" and signal.interface == names.DBUS and signal.body[0] == NM:
+            self._on_owner(bus, str(signal.body[2]))
+        elif signal.sender != self._owner:
+            return
+        elif signal.interface == SETTINGS_CONNECTION and signal.member == "Updated":
+            if signal.path in self._profiles or signal.path in self._fetching:
+                self._spawn(self._fetch_profile(bus, signal.path))
+        elif self._backlog is not None:
+            self._backlog.append(signal)
+        elif nm_objects.apply(self._objects, signal):
+            self._after_change(bus)
+
+    def _on_owner(self, bus: Bus, owner: str) -> None:
+        """NetworkManager came or went. Object numbers start over, so nothing of the old map is kept."""
+        self._owner = owner
+        self._present = False
+        log.info("NetworkManager %s", "is back" if owner else "went away; its connections stay as they are")
+        if owner:
+            self._spawn(self._load(bus))
+
+    async def _load(self, bus: Bus) -> None:
+        """Read everything. Signals that arrive meanwhile are applied afterwards, in order."""
+        self._profiles.clear()
+        self._backlog = []
+        try:
+            reply = await bus.call(
+                destination=NM, path=ROOT_PATH, interface=names.OBJECT_MANAGER, member="GetManagedObjects"
+            )
+        except BusError as error:
+            log.debug("NetworkManager does not tell its objects yet: %s", error)
+            self._backlog = None
+            return
+        self._objects = unwrap(reply[0])
+        backlog, self._backlog = self._backlog, None
+        for signal in backlog or ():
+            nm_objects.apply(self._objects, signal)
+        self._present = True
+        self._after_change(bus)
+
+    def _after_change(self, bus: Bus) -> None:
+        wanted = nm_objects.active_profiles(self._objects)
+        for path in [path for path in self._profiles if path not in wanted]:
+            del self._profiles[path]
+        for path in wanted - self._profiles.keys() - self._fetching:
+            self._spawn(self._fetch_profile(bus, path))
+        self._changed()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fetch_profile(self, bus: Bus, path: str) -> None:
+        self._fetching.add(path)
+        try:
+            reply = await bus.call(destination=NM, path=path, interface=SETTINGS_CONNECTION, member="GetSettings")
+            profile: Profile = unwrap(reply[0])
+        except BusError as error:
+            # Deleted meanwhile, or private to another user: then nobody can have opted out in it.
+            log.debug("profile %s cannot be read: %s", path, error)
+            profile = {}
+        finally:
+            self._fetching.discard(path)
+        if bus is self._bus:
+            self._profiles[path] = profile
+            self._changed()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What NetworkManager's D-Bus objects mean. Pure: objects in, uplinks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clatnm.config import parse_mode
+from clatnm.dbus.bus import Signal
+from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
+from clatnm.errors import ConfigError
+from clatnm.model import Mode, Uplink
+
+NM = "org.freedesktop.NetworkManager"
+NM_PATH = "/org/freedesktop/NetworkManager"
+ROOT_PATH = "/org/freedesktop"
+ACTIVE = f"{NM}.Connection.Active"
+DEVICE = f"{NM}.Device"
+IP4_CONFIG = f"{NM}.IP4Config"
+SETTINGS_CONNECTION = f"{NM}.Settings.Connection"
+
+# Key in the profile's `user` setting; it must contain a dot to be legal there.
+MODE_KEY = "clatnm.mode"
+
+# NMActiveConnectionState: only these two carry traffic. A connection that is activating already has its IPv6
+# address and route more than a second before it counts as activated (duplicate address detection).
+_ACTIVATING, _ACTIVATED = 1, 2
+# Types whose traffic goes through another uplink, or nowhere.
+_NOT_UPLINKS = frozenset({"vpn", "wireguard", "loopback", "dummy"})
+
+Objects = dict[str, dict[str, dict[str, Any]]]
+"""Path → interface → property → plain value, as GetManagedObjects tells and signals keep up to date."""
+Profile = Mapping[str, Mapping[str, Any]]
+"""What GetSettings returns for one profile: setting → key → plain value."""
+
+
+def apply(objects: Objects, signal: Signal) -> bool:
+    """Bring `objects` up to date with one signal; True when that changed anything."""
+    if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesAdded":
+        path, interfaces = signal.body
+        objects.setdefault(path, {}).update(interfaces)
+        return True
+    if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesRemoved":
+        path, gone = signal.body
+        for interface in gone:
+            objects.get(path, {}).pop(interface, None)
+        if not objects.get(path, True):
+            del objects[path]
+        return True
+    if signal.interface == PROPERTIES and signal.member == "PropertiesChanged":
+        interface, changed, invalidated = signal.body
+        properties = objects.setdefault(signal.path, {}).setdefault(interface, {})
+        properties.update(changed)
+        for name in invalidated:
+            properties.pop(name, None)
+        return True
+    return False
+
+
+def _interface(objects: Objects, path: str, interface: str) -> Mapping[str, Any]:
+    return objects.get(path, {}).get(interface, {})
+
+
+def is_starting(objects: Objects) -> bool:
+    """NetworkManager still brings up what it will bring up at its own start."""
+    return bool(_interface(objects, NM_PATH, NM).get("Startup", False))
+
+
+def active_profiles(objects: Objects) -> frozenset[str]:
+    """Paths of the profiles (Settings.Connection objects) that some active connection uses."""
+    paths = (interfaces[ACTIVE].get("Connection", "/") for interfaces in objects.values() if ACTIVE in interfaces)
+    return frozenset(path for path in paths if path != "/")
+
+
+def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Uplink, ...]:
+    """The active connections, one an interface, sorted by it.
+
+    A connection whose profile is not known yet is left out: its user may have opted out.
+    """
+    found: dict[str, Uplink] = {}
+    for path, interfaces in sorted(objects.items()):
+        active = interfaces.get(ACTIVE)
+        if active is None or active.get("State") not in (_ACTIVATING, _ACTIVATED):
+            continue
+        profile = profiles.get(active.get("Connection", "/"))
+        for device_path in active.get("Devices", ()):
+            device = _interface(objects, device_path, DEVICE)
+            interface = device.get("IpInterface") or device.get("Interface")
+            # During a hand-over two active connections name one device; the device says which of them has it.
+            if not interface or profile is None or device.get("ActiveConnection", path) != path:
+                continue
+            ip4 = _interface(objects, device.get("Ip4Config", "/"), IP4_CONFIG)
+            found[interface] = Uplink(
+                interface=interface,
+                uuid=str(active.get("Uuid", "")),
+                name=str(active.get("Id", "")),
+                manager="NetworkManager",
+                mode=profile_mode(profile),
+                is_vpn=bool(active.get("Vpn")) or active.get("Type") in _NOT_UPLINKS,
+                # Since 1.57.2; non-empty exactly while NetworkManager's own CLAT is active.
+                manager_clat=str(ip4.get("ClatAddress") or ""),
+            )
+    return tuple(found[name] for name in sorted(found))
+
+
+def profile_mode(profile: Profile) -> Mode | None:
+    """The mode in the profile's user data; None when absent or not a mode."""
+    text = profile.get("user", {}).get("data", {}).get(MODE_KEY)
+    try:
+        return None if text is None else parse_mode(str(text))
+    except ConfigError:
+        return None
+
+
+def merge_waiting(fresh: tuple[Uplink, ...], last: Iterable[Uplink]) -> tuple[Uplink, ...]:
+    """While NetworkManager starts, connections it has not come to yet stay as they were last known."""
+    known = {uplink.interface: uplink for uplink in last}
+    known.update((uplink.interface, uplink) for uplink in fresh)
+    return tuple(known[name] for name in sorted(known))
