@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""pytest's way into the lab.
+
+lab         session: one lab for all tests, up in well under a second; not reset between tests
+clean_lab   function: the same lab in its start state (NetworkManager without profiles, up0 in A, up1 unplugged)
+own_lab     module: a lab of the module's own, for tests that break what `reset` cannot mend
+needs_root  function: skips, with the reason, where namespaces cannot be made
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.lab.lab import Lab
+from tests.lab.poll import EventuallyError
+from tests.lab.requirements import LAB_TOOLS, NAMESPACE_TOOLS, missing
+
+_running: list[Lab] = []
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    yield from _lab()
+
+
+@pytest.fixture(scope="module")
+def own_lab() -> Iterator[Lab]:
+    yield from _lab()
+
+
+@pytest.fixture
+def clean_lab(lab: Lab) -> Iterator[Lab]:
+    lab.reset()
+    yield lab
+    for daemon in lab.host.daemons:
+        daemon.kill()
+
+
+@pytest.fixture
+def needs_root() -> None:
+    _skip_without(NAMESPACE_TOOLS)
+
+
+def _lab() -> Iterator[Lab]:
+    _skip_without(LAB_TOOLS)
+    with Lab() as lab:
+        _running.append(lab)
+        yield lab
+        _running.remove(lab)
+
+
+def _skip_without(tools: Mapping[str, str]) -> None:
+    reason = missing(tools)
+    if reason:
+        pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever takes the lab is marked so, and `-m "not lab"` leaves it out."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if names & {"lab", "clean_lab", "own_lab"}:
+            item.add_marker(pytest.mark.lab)
+            item.add_marker(pytest.mark.root)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root"):
+        _skip_without(NAMESPACE_TOOLS)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """A failed lab test shows what the daemons and the kernel have to say."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
+    # `eventually` has put the same into its message.
+    told = call.excinfo is not None and call.excinfo.errisinstance(EventuallyError)
+    if report.failed and not told and item.get_closest_marker("lab"):
+        for lab in _running:
+            report.sections.extend(lab.report().items())
