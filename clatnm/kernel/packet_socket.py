@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The packet socket by which translated traffic meets the uplink, and the multicast group beside it.
+
+The CLAT address is not an address of the host: the kernel drops its own copies of such packets in silence, and this
+socket hears them. Its filter lets through IPv6 packets to the CLAT address, neighbour solicitations for it, and
+neighbour advertisements to all nodes (a duplicate of our address speaks up, or a router has moved).
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import socket
+import struct
+from ipaddress import IPv6Address
+from typing import Final, NamedTuple
+
+from clatnm.errors import HostError
+from clatnm.proto.ndp import solicited_node
+
+ETHERNET_BYTES: Final = 14
+
+_ETH_P_IPV6: Final = 0x86DD
+_SOL_PACKET: Final = 263
+_PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
+_SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
+
+# A burst of 64 KiB packets waits here while Python is busy. Sent ones wait in the device's queue, where the
+# kernel's queue management sees them; so little room is needed on that side, and more would only delay.
+_RECEIVE_BYTES: Final = 16 << 20
+_SEND_BYTES: Final = 4 << 20
+
+_ALL_NODES: Final = IPv6Address("ff02::1")
+_ICMPV6, _SOLICITATION, _ADVERTISEMENT = 58, 135, 136
+
+_HINTS: Final = {
+    errno.EPERM: "a packet socket needs CAP_NET_RAW",
+    errno.EACCES: "a packet socket needs CAP_NET_RAW",
+    errno.EAFNOSUPPORT: "RestrictAddressFamilies= of the unit lacks AF_PACKET, or the kernel does",
+    errno.ENODEV: "the uplink is gone",
+    errno.ENXIO: "the uplink is gone",
+    errno.ENOBUFS: "out of socket memory; see net.core.optmem_max",
+}
+
+
+def open_packet_socket(ifindex: int, *, link_layer: bool, clat_v6: IPv6Address) -> socket.socket:
+    """A non-blocking packet socket on a link, each packet behind a 10-byte vnet header.
+
+    `link_layer`: packets begin with an Ethernet header; False for links without one (WWAN, PPP, WireGuard).
+    HostError with a hint when the kernel refuses.
+    """
+    sock = None
+    try:
+        # Protocol 0 hears nothing until bind(), so no packet slips in ahead of the filter.
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+        sock.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
+        sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        _attach(sock, filter_program(clat_v6, link_layer=link_layer))
+        _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BYTES)
+        sock.bind((socket.if_indextoname(ifindex), _ETH_P_IPV6))
+        if socket.if_nametoindex(sock.getsockname()[0]) != ifindex:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))  # another device took the name meanwhile
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        raise _refused(f"cannot open a packet socket on link {ifindex}", error) from None
+    return sock
+
+
+def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool) -> None:
+    """Let through the packets of another CLAT address from now on. HostError when the kernel refuses.
+
+    The filter belongs to the socket, not the descriptor: a copy kept by the supervisor changes the worker's too.
+    """
+    try:
+        _attach(sock, filter_program(clat_v6, link_layer=link_layer))
+    except OSError as error:
+        raise _refused("cannot replace the filter of the packet socket", error) from None
+
+
+def join_solicited_node(ifindex: int, address: IPv6Address, *, sock: socket.socket | None = None) -> socket.socket:
+    """Hear neighbour solicitations for `address` on a link, and make MLD snooping switches forward them.
+
+    The membership lasts as long as the socket returned, which nothing is read from: a new one, or `sock` with one
+    more membership. HostError when the kernel refuses.
+    """
+    held = sock or socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        request = solicited_node(address).packed + struct.pack("=I", ifindex)  # struct ipv6_mreq
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return held  # a member already: two addresses may share one group
+        if sock is None:
+            held.close()
+        raise _refused(f"cannot join the solicited-node group of {address} on link {ifindex}", error) from None
+    return held
+
+
+# The filter is classic BPF (linux/filter.h): a list of tests, each "load, compare, go on at yes or no".
+_LOAD_WORD, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x30, 0x15, 0x06
+_PACKET_TYPE: Final = 0xFFFFF000 + 4  # SKF_AD_OFF + SKF_AD_PKTTYPE
+_OTHER_HOST: Final = 3  # a frame for another station, heard because the link is promiscuous
+_WHOLE_PACKET: Final = 0x40000
+_NEXT_HEADER, _DESTINATION, _ICMP_TYPE = 6, 24, 40  # offsets in an IPv6 packet
+_TEST_INSTRUCTIONS: Final = 2
+
+
+class _Test(NamedTuple):
+    name: str
+    load: int
+    offset: int
+    value: int
+    yes: str
+    no: str
+
+
+def filter_program(clat_v6: IPv6Address, *, link_layer: bool) -> bytes:
+    """`struct sock_filter[]` that passes what the module's docstring names, and nothing sent to other stations."""
+    ip = ETHERNET_BYTES if link_layer else 0
+    tests = [_Test("start", _LOAD_WORD, _PACKET_TYPE, _OTHER_HOST, "reject", "ours")]
+    tests += _destination("ours", ip, clat_v6, no="neighbours" if link_layer else "reject")
+    if link_layer:
+        tests += [
+            _Test("neighbours", _LOAD_BYTE, ip + _NEXT_HEADER, _ICMPV6, "solicitation", "reject"),
+            _Test("solicitation", _LOAD_BYTE, ip + _ICMP_TYPE, _SOLICITATION, "for us", "advertisement"),
+            _Test("advertisement", _LOAD_BYTE, ip + _ICMP_TYPE, _ADVERTISEMENT, "for all", "reject"),
+            *_destination("for us", ip, solicited_node(clat_v6), no="reject"),
+            *_destination("for all", ip, _ALL_NODES, no="reject"),
+        ]
+    return _assemble(tests)
+
+
+def _destination(name: str, ip: int, address: IPv6Address, *, no: str) -> list[_Test]:
+    """Is the destination `address`? Then accept."""
+    words = struct.unpack("!4I", address.packed)
+    names = [name, *(f"{name} {index}" for index in (1, 2, 3)), "accept"]
+    return [
+        _Test(names[i], _LOAD_WORD, ip + _DESTINATION + 4 * i, word, names[i + 1], no) for i, word in enumerate(words)
+    ]
+
+
+def _assemble(tests: list[_Test]) -> bytes:
+    place = {test.name: _TEST_INSTRUCTIONS * index for index, test in enumerate(tests)}
+    place["accept"] = _TEST_INSTRUCTIONS * len(tests)
+    place["reject"] = place["accept"] + 1
+    code = []
+    for test in tests:
+        after = place[test.name] + _TEST_INSTRUCTIONS  # jumps count from the next instruction
+        code += [(test.load, 0, 0, test.offset)]
+        code += [(_JUMP_EQUAL, place[test.yes] - after, place[test.no] - after, test.value)]
+    code += [(_RETURN, 0, 0, _WHOLE_PACKET), (_RETURN, 0, 0, 0)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    memory = array.array("B", program)
+    address, size = memory.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", size // 8, address))  # struct sock_fprog
+
+
+def _set_buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:
+    """Past net.core.rmem_max and wmem_max when CAP_NET_ADMIN allows, else up to them."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+def _refused(what: str, error: OSError) -> HostError:
+    number = error.errno or 0
+    return HostError(f"{what}: {os.strerror(number)}", errno=number, hint=_HINTS.get(number, ""))
