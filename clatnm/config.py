@@ -81,6 +81,11 @@ def _fault(text: str, source: str, start: str, what: str, hint: str) -> ConfigEr
     return ConfigError(f"{source}:{next(numbers, 1)}: {what}", hint=hint)
 
 
+def fresh_secret() -> bytes:
+    """A new secret for `load_secret`'s purpose."""
+    return secrets.token_bytes(_SECRET_BYTES)
+
+
 def load_secret(directory: Path) -> bytes:
     """The secret behind our stable addresses (RFC 7217 section 5), made on first use.
 
@@ -92,7 +97,7 @@ def load_secret(directory: Path) -> bytes:
         secret = path.read_bytes() if path.exists() else b""
         if len(secret) >= _SECRET_BYTES:
             return secret
-        secret = secrets.token_bytes(_SECRET_BYTES)
+        secret = fresh_secret()
         # Written aside and renamed, so that a crash leaves either no secret or a whole one.
         fresh = directory / f"secret.{os.getpid()}"
         fresh.touch(mode=0o600)

@@ -40,6 +40,7 @@ class Reason(StrEnum):
 class PrefixSource(StrEnum):
     """Where a NAT64 prefix was learnt."""
 
+    STATIC = "static"
     RA = "ra"
 
 

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, library_service
+from clatnm.errors import BusError
+
+_NO_DAEMON = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner")
 
 
 # The library reads D-Bus signatures from annotations (no annotation: no result), which is not what a type checker
@@ -38,9 +41,17 @@ async def offer(bus: Bus, *, status: Callable[[], Awaitable[str]], poke: Callabl
     await bus.own_name(names.BUS_NAME)
 
 
-async def fetch_status(bus: Bus) -> str:
-    """The running daemon's status as JSON text. BusError when no daemon answers."""
-    reply = await bus.call(
-        destination=names.BUS_NAME, path=names.OBJECT_PATH, interface=names.MANAGER_INTERFACE, member="Status"
-    )
+async def ask_status() -> str:
+    """The running daemon's status as JSON text. BusError when there is no bus or no daemon."""
+    bus = await Bus.connect()
+    try:
+        reply = await bus.call(
+            destination=names.BUS_NAME, path=names.OBJECT_PATH, interface=names.MANAGER_INTERFACE, member="Status"
+        )
+    except BusError as error:
+        if error.name in _NO_DAEMON:
+            raise BusError("the clatnm daemon does not run", hint="systemctl start clatnm", name=error.name) from error
+        raise
+    finally:
+        bus.close()
     return str(reply[0])

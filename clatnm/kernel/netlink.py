@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from types import TracebackType
 from typing import Any
@@ -37,6 +38,15 @@ _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 # The route protocol that marks our routes as ours (`ip route` shows the number); free in iproute2's rt_protos.
 ROUTE_PROTOCOL = 164
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ipv4Default:
+    """An IPv4 default route into one of our devices."""
+
+    source: IPv4Address
+    metric: int
+    mtu_bytes: int
 
 
 class Netlink:
@@ -101,26 +111,26 @@ class Netlink:
         with _reported("cannot change the MTU"):
             self._ip.link("set", index=index, mtu=mtu_bytes)
 
-    def add_default_route(self, index: int, *, source: IPv4Address, metric: int, mtu_bytes: int) -> None:
-        """The IPv4 default route into our device, preferred source `source`. Replaces an equal one. HostError."""
+    def add_default_route(self, index: int, route: Ipv4Default) -> None:
+        """The IPv4 default route into our device. Replaces an equal one. HostError."""
         with _reported("cannot add the IPv4 default route"):
-            self._ip.route("replace", **_route(index, source=source, metric=metric, mtu_bytes=mtu_bytes))
+            self._ip.route("replace", **_request(index, route))
 
-    def drop_default_route(self, index: int, *, source: IPv4Address, metric: int, mtu_bytes: int) -> None:
+    def drop_default_route(self, index: int, route: Ipv4Default) -> None:
         """Take that route away again; a route that is already gone is no error. HostError."""
         with _reported("cannot remove the IPv4 default route", gone_is_fine=True):
-            self._ip.route("del", **_route(index, source=source, metric=metric, mtu_bytes=mtu_bytes))
+            self._ip.route("del", **_request(index, route))
 
 
-def _route(index: int, *, source: IPv4Address, metric: int, mtu_bytes: int) -> dict[str, Any]:
+def _request(index: int, route: Ipv4Default) -> dict[str, Any]:
     return {
         "dst": "0.0.0.0/0",
         "oif": index,
-        "prefsrc": str(source),
-        "priority": metric,
+        "prefsrc": str(route.source),
+        "priority": route.metric,
         "proto": ROUTE_PROTOCOL,
         "scope": 253,  # RT_SCOPE_LINK: there is no gateway
-        "metrics": {"mtu": mtu_bytes},
+        "metrics": {"mtu": route.mtu_bytes},
     }
 
 

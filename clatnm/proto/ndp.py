@@ -147,6 +147,11 @@ def router_solicitation(*, link_address: bytes | None) -> bytes:
     return struct.pack("!BBHI", ROUTER_SOLICITATION, 0, 0, 0) + _link_option(_SOURCE_LINK, link_address)
 
 
+def router_solicitation_packet(*, source: IPv6Address) -> bytes:
+    """The same as a whole IPv6 packet to ff02::2, without link address; :: may be its source (RFC 4861 4.1)."""
+    return _packet(source, ALL_ROUTERS, router_solicitation(link_address=None))
+
+
 def neighbor_solicitation(
     *,
     source: IPv6Address,

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One translator without a daemon: the same world, decision and backend, for an uplink and a prefix given by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from clatnm import config
+from clatnm.errors import ConfigError, HostError, TranslatorError
+from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Monitor
+from clatnm.model import Mode, Plan, PrefixCandidate, PrefixSource, Running, RunState, Settings, Uplink, World
+from clatnm.policy.plan import decide
+from clatnm.status import EXPLANATIONS
+from clatnm.translators import available
+from clatnm.translators.base import Translator
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for; None leaves the choice to the same policy that the daemon follows."""
+
+    uplink: str
+    prefix: IPv6Network
+    clat_v4: IPv4Address | None = None
+    clat_v6: IPv6Address | None = None
+    device: str | None = None
+    backend: str = "auto"
+
+
+async def translate(wish: Wish, *, ready: Callable[[str], None]) -> None:
+    """Run a translator until SIGTERM or SIGINT; `ready` gets one line once packets flow.
+
+    ConfigError: no such interface. TranslatorError: not possible on this uplink, or the translator died. HostError.
+    """
+    host = Host()
+    changed, stop = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    monitor = Monitor(changed.set)
+    try:
+        planner = _Planner(wish, host)
+        plan = await planner.plan(None)
+        if isinstance(plan, str):
+            raise TranslatorError(f"{wish.uplink}: {plan}")
+        translator = await planner.backends[plan.backend].start(plan)
+        try:
+            ready(f"ready {plan.device} {plan.clat_v4} {plan.clat_v6} {plan.prefix} {plan.backend}")
+            await _keep(translator, plan, planner, changed=changed, stop=stop)
+        finally:
+            await translator.stop()
+    finally:
+        monitor.close()
+        await host.close()
+
+
+class _Planner:
+    def __init__(self, wish: Wish, host: Host) -> None:
+        self._wish = wish
+        self._host = host
+        self.backends = available(host)
+        try:
+            self._secret = config.load_secret(config.STATE_DIR)
+        except HostError as error:
+            log.warning("%s", error)
+            self._secret = config.fresh_secret()
+
+    async def plan(self, current: Plan | None) -> Plan | str:
+        """The plan for the world as it is now, or why there is none."""
+        wish = self._wish
+        links = await self._host.do(lambda kernel: kernel.links())
+        if wish.uplink not in links:
+            raise ConfigError(f"there is no interface '{wish.uplink}'", hint="see: ip link")
+        candidate = PrefixCandidate(prefix=wish.prefix, source=PrefixSource.STATIC)
+        world = World(
+            uplinks=(Uplink(interface=wish.uplink, uuid="", name=wish.uplink, manager="none", mode=Mode.FORCE),),
+            links=links,
+            prefixes={wish.uplink: (candidate,)},
+            running={} if current is None else {wish.uplink: Running(plan=current, state=RunState.ON)},
+            backends={name: backend.probe() for name, backend in self.backends.items()},
+            settings=Settings(backend=wish.backend),
+            secret=self._secret,
+        )
+        (verdict,) = decide(world, now=0.0)
+        log.debug("%s %s", wish.uplink, verdict.line())
+        if verdict.plan is None:
+            return EXPLANATIONS[verdict.reason] if verdict.reason else "no plan"
+        return replace(
+            verdict.plan,
+            clat_v4=wish.clat_v4 or verdict.plan.clat_v4,
+            clat_v6=wish.clat_v6 or verdict.plan.clat_v6,
+            device=wish.device or verdict.plan.device,
+        )
+
+
+async def _keep(
+    translator: Translator, plan: Plan, planner: _Planner, *, changed: asyncio.Event, stop: asyncio.Event
+) -> None:
+    """Follow the uplink's next hop, MTU and metric until told to stop. TranslatorError when the translator dies."""
+    ended = asyncio.ensure_future(translator.ended())
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        while True:
+            moved = asyncio.ensure_future(changed.wait())
+            await asyncio.wait({ended, stopped, moved}, return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
+            if stopped.done():
+                return
+            if ended.done():
+                raise TranslatorError(ended.result().error)
+            changed.clear()
+            new = await planner.plan(plan)
+            # Without IPv6 for a while there is nothing better to do than to wait for it with what we have.
+            if isinstance(new, Plan) and new != plan:
+                if not plan.same_translator(new):
+                    raise TranslatorError(f"the addresses of {plan.interface} have changed", hint="start it again")
+                await translator.update(new)
+                plan = new
+    finally:
+        ended.cancel()
+        stopped.cancel()

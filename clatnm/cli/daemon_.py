@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm daemon`"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from clatnm.cli import EXIT_OK
+from clatnm.config import CONFIG_DIR, STATE_DIR
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log the evidence behind each decision")
+    parser.add_argument("--config", type=Path, default=CONFIG_DIR, metavar="DIR", help=f"default: {CONFIG_DIR}")
+    parser.add_argument("--state", type=Path, default=STATE_DIR, metavar="DIR", help=f"default: {STATE_DIR}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stay until SIGTERM or SIGINT."""
+    import asyncio
+
+    from clatnm import log
+    from clatnm.daemon import Daemon
+
+    async def work() -> None:
+        await Daemon(config_dir=arguments.config, state_dir=arguments.state).run()
+
+    log.setup(verbose=arguments.verbose)
+    asyncio.run(work())
+    return EXIT_OK

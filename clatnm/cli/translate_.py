@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm translate`"""
+
+from __future__ import annotations
+
+import argparse
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
+
+from clatnm.cli import EXIT_OK
+from clatnm.errors import ParseError
+
+_BACKENDS = ("auto", "tun")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("--uplink", required=True, metavar="IF", help="the interface that leads to the PLAT")
+    parser.add_argument(
+        "--plat-prefix",
+        required=True,
+        type=_prefix,
+        metavar="P/LEN",
+        help="the network's NAT64 prefix, as 64:ff9b::/96",
+    )
+    parser.add_argument(
+        "--clat-v6-addr",
+        default=None,
+        type=_address6,
+        metavar="ADDR",
+        help="IPv6 address of translated traffic, or `dedicated` (default): a stable one in the uplink's /64",
+    )
+    parser.add_argument(
+        "--clat-v4-addr", type=_address4, metavar="ADDR", help="default: a free one of 192.0.0.0/29 (RFC 7335)"
+    )
+    parser.add_argument("--device", metavar="NAME", help="default: clat-<uplink>")
+    parser.add_argument("--backend", choices=_BACKENDS, default="auto", help="default: the best that works here")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log the evidence behind each decision")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Translate until SIGTERM or SIGINT; nothing is left then."""
+    import asyncio
+
+    from clatnm import log
+    from clatnm.byhand import Wish, translate
+
+    log.setup(verbose=arguments.verbose)
+    wish = Wish(
+        uplink=arguments.uplink,
+        prefix=arguments.plat_prefix,
+        clat_v4=arguments.clat_v4_addr,
+        clat_v6=arguments.clat_v6_addr,
+        device=arguments.device,
+        backend=arguments.backend,
+    )
+    asyncio.run(translate(wish, ready=lambda line: print(line, flush=True)))
+    return EXIT_OK
+
+
+def _prefix(text: str) -> IPv6Network:
+    from clatnm.proto.nat64 import parse_prefix
+
+    try:
+        return parse_prefix(text)
+    except ParseError as error:
+        raise argparse.ArgumentTypeError(f"{error}") from None
+
+
+def _address4(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except AddressValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}") from None
+
+
+def _address6(text: str) -> IPv6Address | None:
+    if text == "dedicated":
+        return None
+    try:
+        return IPv6Address(text)
+    except AddressValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or `dedicated`") from None

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The only wiring: what is observed becomes a World, the World is decided on, the steps are carried out.
+
+One consumer, so no locks: every event only sets `_wake`, and `_look` rebuilds the world from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from clatnm import __version__, config, status
+from clatnm.dbus import service
+from clatnm.dbus.bus import Bus, Signal
+from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER
+from clatnm.discovery.ra import RouterAdvertisements
+from clatnm.errors import BusError, ConfigError, HostError
+from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Monitor
+from clatnm.model import Link, Reason, RunState, Settings, Verdict, World
+from clatnm.notify import notify
+from clatnm.policy.plan import decide, diff, wake_at
+from clatnm.supervisor import Supervisor
+from clatnm.translators import BACKENDS, available
+from clatnm.uplinks.networkmanager import NetworkManager
+
+log = logging.getLogger(__name__)
+
+_RECONNECT_S = 1.0
+_RESUME_JUMP_S = 1.0
+
+
+def boottime() -> float:
+    """CLOCK_BOOTTIME in seconds: lifetimes run on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Daemon:
+    """`run()` returns after SIGTERM or SIGINT, with nothing of ours left on the machine."""
+
+    def __init__(self, *, config_dir: Path, state_dir: Path) -> None:
+        self._config_dir = config_dir
+        self._state_dir = state_dir
+        self._settings = Settings()
+        self._secret = b""
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._links: dict[str, Link] = {}
+        self._links_stale = True
+        self._verdicts: tuple[Verdict, ...] = ()
+        self._said: dict[str, tuple[str, Reason | None]] = {}
+        self._asleep_s = boottime() - time.monotonic()
+        self._manager = NetworkManager()
+        self._host = Host()
+        self._backends = available(self._host)
+        self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set)
+
+    async def run(self) -> None:
+        """Work until told to stop. ConfigError or HostError when it cannot even begin."""
+        self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
+        try:
+            self._secret = config.load_secret(self._state_dir)
+        except HostError as error:
+            log.warning("%s", error)
+            self._secret = config.fresh_secret()
+        self._adverts = RouterAdvertisements(clock=boottime, changed=self._wake.set)
+        monitor = Monitor(self._on_kernel)
+        self._catch_signals()
+        bus = asyncio.ensure_future(self._keep_bus())
+        self._wake.set()
+        try:
+            while not self._stopping:
+                await self._look()
+                notify("READY=1")
+                await self._sleep()
+        finally:
+            notify("STOPPING=1")
+            monitor.close()
+            self._adverts.close()
+            await self._supervisor.stop_all()
+            bus.cancel()
+            await asyncio.wait({bus})
+            await self._host.close()
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _reload(self) -> None:
+        try:
+            self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
+            log.info("configuration read again")
+        except ConfigError as error:
+            log.warning("%s; keeping the last good configuration", error)
+        self._wake.set()
+
+    def _on_kernel(self) -> None:
+        self._links_stale = True
+        self._wake.set()
+
+    def _on_resume(self, why: str) -> None:
+        log.debug("the machine woke up (%s): any link may be on another network", why)
+        self._adverts.forget()
+
+    async def _sleep(self) -> None:
+        """Until something changes, or time alone changes something."""
+        wake = wake_at(self._world(boottime()), boottime())
+        timeout_s = None if wake is None else max(0.0, wake - boottime())
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+        except asyncio.TimeoutError:
+            log.debug("time to look again")
+        asleep_s = boottime() - time.monotonic()
+        if asleep_s - self._asleep_s > _RESUME_JUMP_S:
+            self._on_resume("the clock jumped")
+        self._asleep_s = asleep_s
+
+    async def _look(self) -> None:
+        """Observe, decide, apply: once."""
+        self._wake.clear()
+        if self._links_stale:
+            self._links_stale = False
+            self._links = await self._host.do(lambda kernel: kernel.links())
+        self._adverts.follow(self._links, {uplink.interface for uplink in self._manager.uplinks()})
+        now = boottime()
+        world = self._world(now)
+        self._verdicts = decide(world, now)
+        wanting = {v.uplink.interface for v in self._verdicts if v.plan or v.reason is Reason.BACKING_OFF}
+        self._supervisor.forget_failures(keep=wanting)
+        self._supervisor.apply(diff(world.running, [v.plan for v in self._verdicts if v.plan]))
+        self._tell()
+
+    def _world(self, now: float) -> World:
+        uplinks = self._manager.uplinks()
+        return World(
+            uplinks=uplinks,
+            links=self._links,
+            prefixes={uplink.interface: self._adverts.candidates(uplink.interface, now) for uplink in uplinks},
+            running=self._supervisor.running(),
+            retries=self._supervisor.retries,
+            backends={name: backend.probe() for name, backend in self._backends.items()},
+            settings=self._settings,
+            secret=self._secret,
+        )
+
+    def _tell(self) -> None:
+        """Log what has changed for the user since the last look: once, with the evidence."""
+        running = self._supervisor.running()
+        said: dict[str, tuple[str, Reason | None]] = {}
+        for verdict in self._verdicts:
+            interface = verdict.uplink.interface
+            run = running.get(interface)
+            said[interface] = (status.state_of(run), verdict.reason)
+            settled = run is None or run.state is RunState.ON
+            if settled and (verdict.plan is None or run is not None) and self._said.get(interface) != said[interface]:
+                log.info("%s", status.log_line(verdict, run, start_ms=self._supervisor.start_ms(interface)))
+            elif not settled and interface in self._said:
+                said[interface] = self._said[interface]
+        self._said = said
+
+    async def _keep_bus(self) -> None:
+        """Stay on the bus: connect, offer our object, follow the managers; again whenever the bus dies."""
+        complained = False
+        while True:
+            try:
+                await self._use_bus()
+                log.warning("the system bus went away; connecting again")
+                complained = False
+            except BusError as error:
+                if not complained:
+                    log.warning("%s; trying again", error)
+                complained = True
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def _use_bus(self) -> None:
+        bus = await Bus.connect()
+        try:
+            await service.offer(bus, status=self._status, poke=self._poke)
+            bus.on_signal(self._on_login1)
+            await bus.add_match(f"type='signal',sender='{LOGIN1}',member='PrepareForSleep'")
+            await self._manager.attach(bus, self._wake.set)
+            await bus.closed()
+        finally:
+            bus.close()
+
+    def _on_login1(self, message: Signal) -> None:
+        if message.interface == LOGIN1_MANAGER and message.member == "PrepareForSleep" and message.body == (False,):
+            self._on_resume("logind says so")
+
+    def _poke(self, why: str) -> None:
+        log.debug("poked: %s", why)
+        self._links_stale = True
+        self._wake.set()
+
+    async def _status(self) -> str:
+        now = boottime()
+        running, retries = self._supervisor.running(), self._supervisor.retries
+        connections: list[dict[str, Any]] = []
+        for verdict in self._verdicts:
+            interface = verdict.uplink.interface
+            counters = await self._supervisor.counters(interface)
+            connections.append(
+                status.connection(verdict, running.get(interface), retries.get(interface), counters=counters, now=now)
+            )
+        adverts = {"heard": self._adverts.heard, "dropped": self._adverts.dropped}
+        return json.dumps(
+            {
+                "version": __version__,
+                "default_mode": str(self._settings.mode),
+                "connections": connections,
+                "router_advertisements": adverts,
+            }
+        )

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Netlink for asyncio: the synchronous connection in a thread of its own, one request after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from clatnm.kernel.netlink import Netlink
+
+_T = TypeVar("_T")
+
+
+class Host:
+    """`await host.do(lambda kernel: kernel.links())`; errors are the called function's own."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netlink")
+        self._netlink: Netlink | None = None
+
+    async def do(self, work: Callable[[Netlink], _T]) -> _T:
+        """Run `work` with the netlink connection, after all work asked for earlier."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+
+    def _do(self, work: Callable[[Netlink], _T]) -> _T:
+        if self._netlink is None:
+            self._netlink = Netlink()
+        return work(self._netlink)
+
+    async def close(self) -> None:
+        """Finish what was asked for and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None

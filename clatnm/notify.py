@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""sd_notify(3): telling the service manager how we are. Nothing happens outside of systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+
+def notify(message: str) -> None:
+    """Send `message` (such as `READY=1`) to the socket in NOTIFY_SOCKET, if there is one."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)

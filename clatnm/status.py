@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verdicts and translators in words: log lines, the JSON of `status --json`, and its text form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clatnm.model import Reason, Retry, Running, RunState, Verdict
+
+EXPLANATIONS: Mapping[Reason, str] = {
+    Reason.NOT_AN_UPLINK: "traffic of this connection goes through another one",
+    Reason.OPTED_OUT: "CLAT is switched off for this connection",
+    Reason.MANAGER_TRANSLATES: "the network manager translates this connection itself",
+    Reason.NO_IPV6: "the connection has no working IPv6",
+    Reason.NATIVE_IPV4: "the connection has native IPv4",
+    Reason.NO_PREF64: "the network announces no NAT64 prefix",
+    Reason.NO_CLAT_ADDRESS: "there is no address for the CLAT: no /64 on the link, or 192.0.0.0/29 is used up",
+    Reason.NO_TRANSLATOR: "no translator works on this machine",
+    Reason.BACKING_OFF: "the translator failed; waiting before the next try",
+}
+
+
+def state_of(run: Running | None) -> str:
+    """`off`, or the translator's state."""
+    return "off" if run is None else str(run.state)
+
+
+def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
+    """The one line that tells a user what happened to a connection, and a log reader why."""
+    where = verdict.uplink.interface
+    if run is not None and run.state is RunState.ON and verdict.candidate is not None:
+        plan = run.plan
+        what = f"CLAT up, {plan.prefix} from {verdict.candidate.source}, {plan.backend}, {start_ms:.0f} ms"
+        return f"{where}: {what} {verdict.line()}"
+    if verdict.reason is not None:
+        return f"{where}: no CLAT, {EXPLANATIONS[verdict.reason]} {verdict.line()}"
+    return f"{where}: CLAT {state_of(run)} {verdict.line()}"
+
+
+def connection(
+    verdict: Verdict, run: Running | None, retry: Retry | None, *, counters: Mapping[str, Any], now: float
+) -> dict[str, Any]:
+    """One connection as JSON values."""
+    uplink = verdict.uplink
+    told: dict[str, Any] = {
+        "interface": uplink.interface,
+        "name": uplink.name,
+        "uuid": uplink.uuid,
+        "manager": uplink.manager,
+        "mode": str(verdict.mode),
+        "state": state_of(run),
+        "reason": str(verdict.reason) if verdict.reason else None,
+        "explanation": EXPLANATIONS[verdict.reason] if verdict.reason else None,
+        "evidence": dict(verdict.evidence),
+        "prefix": None,
+        "translator": None,
+        "failures": retry.failures if retry else 0,
+        "error": retry.error if retry and verdict.reason is Reason.BACKING_OFF else None,
+    }
+    candidate = verdict.candidate
+    if candidate is not None:
+        told["prefix"] = {
+            "prefix": str(candidate.prefix),
+            "source": str(candidate.source),
+            "router": str(candidate.router) if candidate.router else None,
+            "lifetime_s": None if candidate.expires_at is None else max(0, round(candidate.expires_at - now)),
+        }
+    if run is not None:
+        plan = run.plan
+        told["translator"] = {
+            "device": plan.device,
+            "backend": plan.backend,
+            "clat_v4": str(plan.clat_v4),
+            "clat_v6": str(plan.clat_v6),
+            "prefix": str(plan.prefix),
+            "gateway": str(plan.gateway) if plan.gateway else None,
+            "ipv4_mtu_bytes": plan.ipv4_mtu_bytes,
+            "ipv6_mtu_bytes": plan.ipv6_mtu_bytes,
+            "metric": plan.metric,
+            "counters": dict(counters),
+        }
+    return told
+
+
+def as_text(told: Mapping[str, Any]) -> str:
+    """What `clatnm status` prints, from what `status --json` holds."""
+    blocks = [_connection_text(item) for item in told["connections"]]
+    if not blocks:
+        return "No active connections."
+    return "\n\n".join(blocks)
+
+
+def _connection_text(told: Mapping[str, Any]) -> str:
+    head = "CLAT on" if told["state"] == "on" else f"CLAT {told['state']}"
+    if told["state"] == "off" and told["explanation"]:
+        head = f"no CLAT: {told['explanation']} ({told['reason']})"
+    lines = [f"{told['interface']} “{told['name']}”: {head}"]
+    lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
+    prefix, translator = told["prefix"], told["translator"]
+    if prefix is not None:
+        left = f", {prefix['lifetime_s']} s left" if prefix["lifetime_s"] is not None else ""
+        router = f" of {prefix['router']}" if prefix["router"] else ""
+        lines.append(f"  prefix    {prefix['prefix']} from {prefix['source']}{router}{left}")
+    if translator is not None:
+        lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}")
+        mtu = f"MTU {translator['ipv4_mtu_bytes']} (IPv6 {translator['ipv6_mtu_bytes']})"
+        lines.append(
+            f"  device    {translator['device']}, {translator['backend']}, {mtu}, metric {translator['metric']}"
+        )
+        lines.extend(_counter_lines(translator["counters"]))
+    if told["error"]:
+        lines.append(f"  error     {told['error']}")
+    evidence = " ".join(f"{key}={value}" for key, value in told["evidence"].items())
+    lines.append(f"  evidence  {evidence}")
+    return "\n".join(lines)
+
+
+def _counter_lines(counters: Mapping[str, Any]) -> list[str]:
+    return [f"  {key:9} {value}" for key, value in counters.items()]

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Carries steps out, one translator a connection, and remembers what came of it.
+
+A connection is in a state only after the effect that leads there has succeeded. Each step runs in a task of its own, so
+a slow start of one connection delays no other; while it runs, `diff` leaves that connection alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clatnm.compat import assert_never
+from clatnm.errors import ClatnmError
+from clatnm.model import Plan, Retry, Running, RunState, Start, Step, Stop, Update
+from clatnm.policy import retry
+from clatnm.translators.base import Backend, Translator
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Run:
+    plan: Plan
+    state: RunState
+    began: float
+    translator: Translator | None = None
+    start_ms: float = 0.0
+
+
+class Supervisor:
+    """`changed` is called whenever an outcome makes the world worth another look."""
+
+    def __init__(
+        self, backends: Mapping[str, Backend], *, clock: Callable[[], float], changed: Callable[[], None]
+    ) -> None:
+        self._backends = backends
+        self._clock = clock
+        self._changed = changed
+        self._runs: dict[str, _Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.retries: dict[str, Retry] = {}
+
+    def running(self) -> dict[str, Running]:
+        """What exists now, by interface."""
+        return {name: Running(plan=run.plan, state=run.state) for name, run in self._runs.items()}
+
+    def start_ms(self, interface: str) -> float:
+        """How long the translator of `interface` took to come up, in milliseconds."""
+        run = self._runs.get(interface)
+        return run.start_ms if run else 0.0
+
+    async def counters(self, interface: str) -> Mapping[str, Any]:
+        """The counters of one translator; empty while there is none."""
+        run = self._runs.get(interface)
+        return await run.translator.counters() if run and run.translator else {}
+
+    def forget_failures(self, keep: Collection[str]) -> None:
+        """Failures belong to a connection that wants a CLAT; without one (`keep` names them) they are history."""
+        self.retries = {name: entry for name, entry in self.retries.items() if name in keep}
+
+    def apply(self, steps: Iterable[Step]) -> None:
+        """Begin to carry out the steps. Outcomes show in `running` and `retries`, each announced by `changed`."""
+        for step in steps:
+            match step:
+                case Start(plan=plan):
+                    run = self._runs[plan.interface] = _Run(plan, RunState.STARTING, self._clock())
+                    self._spawn(self._start(run))
+                case Update(plan=plan):
+                    run = self._runs[plan.interface]
+                    run.plan, run.state = plan, RunState.STARTING
+                    self._spawn(self._update(run))
+                case Stop(plan=plan):
+                    run = self._runs[plan.interface]
+                    run.state = RunState.STOPPING
+                    self._spawn(self._stop(run))
+                case _:
+                    assert_never(step)
+
+    async def stop_all(self) -> None:
+        """End every translator; return when nothing is left."""
+        while self._runs:
+            self.apply([Stop(plan=run.plan) for run in self._runs.values() if run.state is RunState.ON])
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, run: _Run) -> None:
+        began = time.monotonic()
+        try:
+            run.translator = await self._backends[run.plan.backend].start(run.plan)
+        except ClatnmError as error:
+            self._failed(run, str(error), ran_for_s=0.0)
+            return
+        run.start_ms = (time.monotonic() - began) * 1000
+        run.state, run.began = RunState.ON, self._clock()
+        self._spawn(self._watch(run, run.translator))
+        self._changed()
+
+    async def _update(self, run: _Run) -> None:
+        assert run.translator is not None
+        try:
+            await run.translator.update(run.plan)
+        except ClatnmError as error:
+            log.warning("%s: %s; starting the translator anew", run.plan.interface, error)
+            await self._stop(run)
+            return
+        run.state = RunState.ON
+        self._changed()
+
+    async def _stop(self, run: _Run) -> None:
+        run.state = RunState.STOPPING
+        if run.translator is not None:
+            await run.translator.stop()
+        self._gone(run)
+
+    async def _watch(self, run: _Run, translator: Translator) -> None:
+        ended = await translator.ended()
+        if run.state is RunState.STOPPING or self._runs.get(run.plan.interface) is not run:
+            return
+        if ended.collision:
+            log.warning("%s: another host uses %s; taking another address", run.plan.interface, ended.collision)
+            previous = self.retries.get(run.plan.interface)
+            self.retries[run.plan.interface] = retry.collided(previous, address=ended.collision, now=self._clock())
+            self._gone(run)
+        else:
+            self._failed(run, ended.error, ran_for_s=self._clock() - run.began)
+
+    def _failed(self, run: _Run, error: str, *, ran_for_s: float) -> None:
+        interface = run.plan.interface
+        entry = retry.failed(self.retries.get(interface), error=error, ran_for_s=ran_for_s, now=self._clock())
+        self.retries[interface] = entry
+        wait_s = entry.not_before - self._clock()
+        log.warning("%s: %s; %s", interface, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
+        self._gone(run)
+
+    def _gone(self, run: _Run) -> None:
+        if self._runs.get(run.plan.interface) is run:
+            del self._runs[run.plan.interface]
+        self._changed()

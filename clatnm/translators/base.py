@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every translator backend offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from clatnm.kernel.host import Host
+from clatnm.model import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a translator came to its end: `error` is for the user; `collision` names an address somebody else has."""
+
+    error: str
+    collision: str = ""
+
+
+class Translator(Protocol):
+    """A running translator. Whatever ends it, nothing of it stays on the machine."""
+
+    async def update(self, plan: Plan) -> None:
+        """Apply a plan for which `same_translator` holds, without losing packets. HostError, TranslatorError."""
+
+    async def stop(self) -> None:
+        """End it; afterwards device, address and route are gone."""
+
+    async def counters(self) -> Mapping[str, Any]:
+        """Packets and bytes so far, by direction and protocol, and drops by reason."""
+
+    async def ended(self) -> Ended:
+        """Wait until it ends by itself or by `stop`."""
+
+
+class Backend(Protocol):
+    """One way of moving packets."""
+
+    def __init__(self, host: Host) -> None: ...
+
+    def probe(self) -> str:
+        """Empty when this backend can work on this machine, else why not."""
+
+    async def start(self, plan: Plan) -> Translator:
+        """Bring up a translator; its route is there when this returns. HostError, TranslatorError: nothing is left."""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The supervisor's end of a translator process: start it, talk to it, learn of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clatnm.errors import ConfigError, TranslatorError
+from clatnm.translators.base import Ended
+from clatnm.worker import wire
+from clatnm.worker.wire import WorkerConfig
+
+_READY_S = 10.0
+_ANSWER_S = 1.0
+_STOP_S = 2.0
+
+
+class WorkerProcess:
+    """One `clatnm.worker` process and the control socket to it. The process ends when this socket closes."""
+
+    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._process = process
+        self._control = control
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._counters: asyncio.Future[Mapping[str, Any]] | None = None
+        self._error = ""
+        self._collision = ""
+        self._end = asyncio.ensure_future(self._watch())
+        loop.add_reader(control, self._read)
+
+    @classmethod
+    async def spawn(cls) -> WorkerProcess:
+        """Start the process; it waits for `hand_over`. TranslatorError when it cannot be started."""
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.setblocking(False)
+        # -I: nothing of the caller's environment or directory decides what a privileged process imports.
+        command = (sys.executable, "-I", "-m", "clatnm.worker", "--control-fd", str(its.fileno()))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, pass_fds=(its.fileno(),), stdin=asyncio.subprocess.DEVNULL, env={}
+            )
+        except OSError as error:
+            mine.close()
+            raise TranslatorError(f"cannot start the translator process: {error.strerror}") from error
+        finally:
+            its.close()
+        return cls(process, mine)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def hand_over(self, config: WorkerConfig, descriptors: Sequence[int]) -> None:
+        """Give it its descriptors and configuration and wait until it translates. TranslatorError."""
+        try:
+            wire.send_start(self._control, config, descriptors)
+            await asyncio.wait_for(asyncio.shield(self._ready), _READY_S)
+        except (OSError, asyncio.TimeoutError) as error:
+            raise TranslatorError("the translator process does not become ready") from error
+
+    def update(self, config: WorkerConfig) -> None:
+        """Replace its configuration. TranslatorError when it no longer listens."""
+        try:
+            wire.send_update(self._control, config)
+        except OSError as error:
+            raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
+
+    async def counters(self) -> Mapping[str, Any]:
+        """Its counters; empty when it does not answer in time."""
+        if self._counters is None or self._counters.done():
+            self._counters = asyncio.get_running_loop().create_future()
+        try:
+            self._control.send(wire.encode("counters"))
+            return await asyncio.wait_for(asyncio.shield(self._counters), _ANSWER_S)
+        except (OSError, asyncio.TimeoutError):
+            return {}
+
+    async def stop(self) -> Ended:
+        """Ask it to end, insist after a while, and wait for its end."""
+        try:
+            self._control.send(wire.encode("stop"))
+            return await asyncio.wait_for(asyncio.shield(self._end), _STOP_S)
+        except (OSError, asyncio.TimeoutError):
+            if self._process.returncode is None:
+                self._process.kill()
+            return await self._end
+
+    async def ended(self) -> Ended:
+        """Wait for its end, whatever the cause."""
+        return await asyncio.shield(self._end)
+
+    async def _watch(self) -> Ended:
+        status = await self._process.wait()
+        self._read()  # its last words
+        self._close()
+        error = self._error or f"the translator process ended with {_describe(status)}"
+        if not self._ready.done():
+            self._ready.set_exception(TranslatorError(error, status=status))
+            self._ready.exception()  # whoever waits gets it; if nobody does, it is in `Ended` as well
+        return Ended(error=error, collision=self._collision)
+
+    def _close(self) -> None:
+        if self._control.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+
+    def _read(self) -> None:
+        while self._control.fileno() >= 0:
+            try:
+                data = self._control.recv(wire.MESSAGE_BYTES)
+            except OSError:
+                return
+            if not data:
+                self._close()
+                return
+            try:
+                op, fields = wire.decode(data)
+            except ConfigError:
+                continue
+            self._take(op, fields)
+
+    def _take(self, op: str, fields: dict[str, Any]) -> None:
+        if op == "ready" and not self._ready.done():
+            self._ready.set_result(None)
+        elif op == "counters" and self._counters is not None and not self._counters.done():
+            self._counters.set_result(fields)
+        elif op == "error":
+            hint = fields.get("hint")
+            self._error = f"{fields.get('what', 'unknown error')}{f' ({hint})' if hint else ''}"
+        elif op == "conflict":
+            # The address is not ours to use: end it, so that the supervisor can plan with another one.
+            self._collision = str(fields.get("address", ""))
+            self._process.terminate()
+
+
+def _describe(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"status {status}"
