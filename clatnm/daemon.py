@@ -132,7 +132,7 @@ class Daemon:
         if self._links_stale:
             self._links_stale = False
             self._links = await self._host.do(lambda kernel: kernel.links())
-        self._adverts.follow(self._links, {uplink.interface for uplink in self._manager.uplinks()})
+        self._adverts.follow(self._links, {u.interface for u in self._manager.uplinks() if not u.is_vpn})
         now = boottime()
         world = self._world(now)
         self._verdicts = decide(world, now)

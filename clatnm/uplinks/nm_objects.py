@@ -10,7 +10,7 @@ from clatnm.config import parse_mode
 from clatnm.dbus.bus import Signal
 from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
 from clatnm.errors import ConfigError
-from clatnm.model import Mode, Uplink
+from clatnm.model import DEVICE_PREFIX, Mode, Uplink
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
@@ -26,8 +26,10 @@ MODE_KEY = "clatnm.mode"
 # NMActiveConnectionState: only these two carry traffic. A connection that is activating already has its IPv6
 # address and route more than a second before it counts as activated (duplicate address detection).
 _ACTIVATING, _ACTIVATED = 1, 2
-# Types whose traffic goes through another uplink, or nowhere.
-_NOT_UPLINKS = frozenset({"vpn", "wireguard", "loopback", "dummy"})
+# Types whose traffic goes through another uplink.
+_TUNNELS = frozenset({"vpn", "wireguard"})
+# Nothing a user would look for: not even mentioned.
+_INTERNAL = frozenset({"loopback", "dummy"})
 
 Objects = dict[str, dict[str, dict[str, Any]]]
 """Path → interface → property → plain value, as GetManagedObjects tells and signals keep up to date."""
@@ -81,14 +83,19 @@ def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Upl
     found: dict[str, Uplink] = {}
     for path, interfaces in sorted(objects.items()):
         active = interfaces.get(ACTIVE)
-        if active is None or active.get("State") not in (_ACTIVATING, _ACTIVATED):
+        if active is None or active.get("State") not in (_ACTIVATING, _ACTIVATED) or active.get("Type") in _INTERNAL:
             continue
         profile = profiles.get(active.get("Connection", "/"))
         for device_path in active.get("Devices", ()):
             device = _interface(objects, device_path, DEVICE)
             interface = device.get("IpInterface") or device.get("Interface")
             # During a hand-over two active connections name one device; the device says which of them has it.
-            if not interface or profile is None or device.get("ActiveConnection", path) != path:
+            if (
+                not interface
+                or interface.startswith(DEVICE_PREFIX)
+                or profile is None
+                or device.get("ActiveConnection", path) != path
+            ):
                 continue
             ip4 = _interface(objects, device.get("Ip4Config", "/"), IP4_CONFIG)
             found[interface] = Uplink(
@@ -97,7 +104,7 @@ def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Upl
                 name=str(active.get("Id", "")),
                 manager="NetworkManager",
                 mode=profile_mode(profile),
-                is_vpn=bool(active.get("Vpn")) or active.get("Type") in _NOT_UPLINKS,
+                is_vpn=bool(active.get("Vpn")) or active.get("Type") in _TUNNELS,
                 # Since 1.57.2; non-empty exactly while NetworkManager's own CLAT is active.
                 manager_clat=str(ip4.get("ClatAddress") or ""),
             )
