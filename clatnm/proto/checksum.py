@@ -50,13 +50,19 @@ def transport_checksum(source: Bytes, destination: Bytes, protocol: int, segment
 
 
 def update(field: int, delta: int) -> int:
-    """A full checksum after its words changed by `delta` = new sum - old sum (RFC 1624 3, equation 3)."""
-    return -((~field & 0xFFFF) + delta) % 0xFFFF
+    """A full checksum after its words changed by `delta` = new sum - old sum (RFC 1624 3, equation 3).
+
+    ~(~field + delta), and the complement is the negative modulo 0xffff.
+    """
+    return (field - delta) % 0xFFFF
 
 
-def update_udp(field: int, delta: int) -> int:
-    """`update` for UDP, where 0 would say "no checksum" and 0xffff stands for it (RFC 768, RFC 8200 8.1)."""
-    return -((~field & 0xFFFF) + delta) % 0xFFFF or 0xFFFF
+def update_nonzero(field: int, delta: int) -> int:
+    """`update` with 0xffff, its equal in one's complement, in place of 0.
+
+    For UDP 0 says "no checksum" (RFC 768, RFC 8200 8.1); an ICMPv4 echo reply that is all zero needs 0xffff to verify.
+    """
+    return (field - delta) % 0xFFFF or 0xFFFF
 
 
 def update_partial(field: int, delta: int) -> int:

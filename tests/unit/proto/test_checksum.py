@@ -92,6 +92,6 @@ def test_update_handles_the_case_of_rfc1624_4() -> None:
 
 
 @given(words, st.integers(-(2**20), 2**20))
-def test_update_udp_is_never_zero(field: int, delta: int) -> None:
-    assert 0 < ck.update_udp(field, delta) <= 0xFFFF
-    assert ck.update_udp(field, delta) % 0xFFFF == ck.update(field, delta) % 0xFFFF
+def test_update_nonzero_is_never_zero(field: int, delta: int) -> None:
+    assert 0 < ck.update_nonzero(field, delta) <= 0xFFFF
+    assert ck.update_nonzero(field, delta) % 0xFFFF == ck.update(field, delta) % 0xFFFF

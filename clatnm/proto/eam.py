@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Explicit address mappings between IPv4 and IPv6 prefixes (RFC 7757)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TypeAlias
+
+from clatnm.errors import ParseError
+
+Mapping: TypeAlias = "tuple[IPv4Network, IPv6Network]"
+
+# Per prefix length, longest first: the bits to shift away, and for each prefix the one across with its suffix bits.
+_Lengths: TypeAlias = "list[tuple[int, dict[int, tuple[int, int, int]]]]"
+
+
+class EamTable:
+    """An immutable table, looked up by longest prefix both ways (RFC 7757 3.3).
+
+    Nested prefixes are fine (3.2 leaves them to the longest match); the same prefix twice on one side is not.
+    """
+
+    def __init__(self, mappings: Iterable[Mapping] = ()) -> None:
+        self._mappings = tuple(mappings)
+        for v4, v6 in self._mappings:
+            if 32 - v4.prefixlen > 128 - v6.prefixlen:  # RFC 7757 3.1
+                raise ParseError(f"{v4} does not fit into {v6}", hint="RFC 7757 section 3.1")
+        for side in (0, 1):
+            prefixes = [mapping[side] for mapping in self._mappings]
+            twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
+            if twice is not None:
+                raise ParseError(f"{twice} is mapped twice", hint="RFC 7757 section 3.2")
+        self._from_v4 = _index((v4, v6) for v4, v6 in self._mappings)
+        self._from_v6 = _index((v6, v4) for v4, v6 in self._mappings)
+
+    def __iter__(self) -> Iterator[Mapping]:
+        return iter(self._mappings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EamTable) and self._mappings == other._mappings
+
+    def __hash__(self) -> int:
+        return hash(self._mappings)
+
+    def __repr__(self) -> str:
+        return f"EamTable({', '.join(f'{v4} = {v6}' for v4, v6 in self._mappings)})"
+
+    def to_ipv6(self, address: IPv4Address) -> IPv6Address | None:
+        """The mapped address, suffix bits kept, further bits zero (RFC 7757 3.3.1)."""
+        packed = self.packed_to_v6(address.packed)
+        return None if packed is None else IPv6Address(packed)
+
+    def to_ipv4(self, address: IPv6Address) -> IPv4Address | None:
+        """The mapped address; bits below the IPv4 suffix are ignored (RFC 7757 3.3.2)."""
+        packed = self.packed_to_v4(address.packed)
+        return None if packed is None else IPv4Address(packed)
+
+    def packed_to_v6(self, address: bytes) -> bytes | None:
+        """`to_ipv6` for the packet path: 4 packed bytes in, 16 out."""
+        number = int.from_bytes(address, "big")
+        for shift, prefixes in self._from_v4:
+            if (hit := prefixes.get(number >> shift)) is not None:
+                base, suffix, other = hit
+                return (base | (number & ((1 << suffix) - 1)) << (other - suffix)).to_bytes(16, "big")
+        return None
+
+    def packed_to_v4(self, address: bytes) -> bytes | None:
+        """`to_ipv4` for the packet path: 16 packed bytes in, 4 out."""
+        number = int.from_bytes(address, "big")
+        for shift, prefixes in self._from_v6:
+            if (hit := prefixes.get(number >> shift)) is not None:
+                base, suffix, other = hit
+                return (base | (number & ((1 << suffix) - 1)) >> (suffix - other)).to_bytes(4, "big")
+        return None
+
+
+def host_pair(v4: IPv4Address, v6: IPv6Address) -> Mapping:
+    """The mapping of one host, as a CLAT has it."""
+    return IPv4Network(v4), IPv6Network(v6)
+
+
+def _index(pairs: Iterable[tuple[IPv4Network | IPv6Network, IPv4Network | IPv6Network]]) -> _Lengths:
+    """Prefixes by length, longest first; each hit is (address across, own suffix bits, suffix bits across)."""
+    by_shift: dict[int, dict[int, tuple[int, int, int]]] = {}
+    for here, there in pairs:
+        shift = here.max_prefixlen - here.prefixlen
+        across = there.max_prefixlen - there.prefixlen
+        by_shift.setdefault(shift, {})[int(here.network_address) >> shift] = (int(there.network_address), shift, across)
+    return sorted(by_shift.items())
