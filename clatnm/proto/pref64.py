@@ -81,12 +81,11 @@ class Pref64Table:
         """
         before = self._ranking(now)
         self._keep(self.valid(now))
-        if advert.lifetime_s == 0:  # RFC 4861 6.3.4: no default router any more, nor the way to its NAT64
-            self._forget_router(advert.router)
-        else:
-            self._routers[advert.router] = _Router(preference=advert.preference, expires_at=now + advert.lifetime_s)
-            for option in advert.pref64:
-                self._announce((advert.router, option.prefix), option.lifetime_s, now)
+        # A lifetime of 0 ends what it is about at `now`, and what has ended is not kept: one prefix (RFC 8781 4),
+        # or all of a router that is the way to nowhere any more (RFC 4861 6.3.4).
+        self._routers[advert.router] = _Router(preference=advert.preference, expires_at=now + advert.lifetime_s)
+        for option in advert.pref64:
+            self._ends[advert.router, option.prefix] = now + option.lifetime_s
         self._keep(self.valid(now)[:MAX_ENTRIES])
         return self._ranking(now) != before
 
@@ -103,15 +102,6 @@ class Pref64Table:
         """Forget everything: the link went away or is another one now (RFC 8781 5: prefixes belong to a link)."""
         self._routers.clear()
         self._ends.clear()
-
-    def _announce(self, key: tuple[IPv6Address, IPv6Network], lifetime_s: int, now: float) -> None:
-        if lifetime_s == 0:  # RFC 8781 4: not to be used any longer
-            self._ends.pop(key, None)
-        else:
-            self._ends[key] = now + lifetime_s
-
-    def _forget_router(self, router: IPv6Address) -> None:
-        self._ends = {key: end for key, end in self._ends.items() if key[0] != router}
 
     def _entry(self, router: IPv6Address, prefix: IPv6Network, end: float) -> Pref64Entry:
         state = self._routers[router]

@@ -102,6 +102,7 @@ def test_router_advertisement_is_refused_when_invalid(data: bytes, source: str, 
         pytest.param(0x10, 1800, Preference.MEDIUM, id="rfc4191-2.2-reserved"),
         pytest.param(0x08, 0, Preference.MEDIUM, id="rfc4191-2.2-no-lifetime"),
         pytest.param(0xE7, 1800, Preference.MEDIUM, id="other-flags-set"),
+        pytest.param(0x27, 1800, Preference.MEDIUM, id="rfc4861-4.2-reserved-bits"),
     ],
 )
 def test_router_preference_follows_the_two_bits(flags: int, lifetime_s: int, preference: Preference) -> None:
@@ -115,6 +116,7 @@ def test_router_preference_follows_the_two_bits(flags: int, lifetime_s: int, pre
     [
         pytest.param("05010000000005dc", 1500, id="rfc4861-4.6.4"),
         pytest.param("0501000000000500", 1280, id="rfc4861-6.3.4-least"),
+        pytest.param("0501ffff01000000", 1 << 24, id="rfc4861-4.6.4-reserved-bits"),
         pytest.param("05010000000004ff", None, id="rfc4861-6.3.4-too-small"),
         pytest.param("05020000000005dc0000000000000000", None, id="rfc4861-4.6.4-length-2"),
         pytest.param("050100000000050105010000000005dc", 1281, id="first-counts"),
@@ -131,8 +133,11 @@ def test_mtu_option_is_believed_within_bounds(option: str, mtu_bytes: int | None
         pytest.param({}, ("2001:db8:a::/64", True, True), id="rfc4861-4.6.2"),
         pytest.param({3: 0x40}, ("2001:db8:a::/64", False, True), id="off-link"),
         pytest.param({3: 0x80}, ("2001:db8:a::/64", True, False), id="not-autonomous"),
+        pytest.param({3: 0x3F}, ("2001:db8:a::/64", False, False), id="rfc4861-4.6.2-reserved-bits"),
         pytest.param({2: 48}, ("2001:db8:a::/48", True, True), id="len48"),
+        pytest.param({2: 128}, ("2001:db8:a::/128", True, True), id="len128"),
         pytest.param({2: 32}, ("2001:db8::/32", True, True), id="rfc4861-4.6.2-bits-past-the-length"),
+        pytest.param({10: 0x1C, 11: 0x20}, ("2001:db8:a::/64", True, True), id="rfc4862-5.5.3c-preferred-as-valid"),
         pytest.param({8: 0xFF}, ("2001:db8:a::/64", True, False), id="rfc4862-5.5.3c-preferred-above-valid"),
         pytest.param({2: 129}, None, id="len129"),
         pytest.param({16: 0xFE, 17: 0x80}, None, id="rfc4862-5.5.3b-link-local"),

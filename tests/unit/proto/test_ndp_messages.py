@@ -69,6 +69,13 @@ def na_body(target: str = "fe80::b", options: bytes = b"", *, flags: int = 0x60,
     return struct.pack("!BBHB3x", 136, code, 0, flags) + IPv6Address(target).packed + options
 
 
+def test_router_solicitation_packet_may_come_from_nobody() -> None:
+    packet = ndp.router_solicitation_packet(source=ndp.UNSPECIFIED)
+    assert packet[:40] == bytes.fromhex("6000000000083aff") + bytes(16) + IPv6Address("ff02::2").packed
+    assert packet[40:42] + packet[44:] == bytes.fromhex("850000000000")  # RFC 4861 4.1: no link address
+    assert plain_checksum(packet) == 0
+
+
 def test_neighbor_solicitation_is_what_linux_sends() -> None:
     sent = ndp.neighbor_solicitation(source=CLAT, target=IPv6Address("2001:db8:a::1"), link_address=HOST_MAC)
     assert sent == LINUX_NS
@@ -232,6 +239,7 @@ def test_neighbor_advertisement_comes_back_as_it_was_meant(
         source=source, destination=destination, target=target, link_address=mac, solicited=solicited, override=override
     )
     assert plain_checksum(packet) == 0
+    assert packet[44] & 0x1F == 0 and packet[45:48] == bytes(3)  # RFC 4861 4.4: reserved bits
     assert ndp.parse_neighbor(packet) == ndp.NeighborAdvert(
         source=source,
         destination=destination,
