@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _RECONNECT_S = 1.0
 _RESUME_JUMP_S = 1.0
+_READ_AGAIN_S = 0.2
 
 
 def boottime() -> float:
@@ -53,7 +54,7 @@ class Daemon:
         self._links: dict[str, Link] = {}
         self._links_stale = True
         self._verdicts: tuple[Verdict, ...] = ()
-        self._said: dict[str, tuple[str, Reason | None]] = {}
+        self._said: dict[str, Reason | None] = {}
         self._asleep_s = boottime() - time.monotonic()
         self._manager = NetworkManager()
         self._host = Host()
@@ -61,7 +62,7 @@ class Daemon:
         self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set)
 
     async def run(self) -> None:
-        """Work until told to stop. ConfigError or HostError when it cannot even begin."""
+        """Work until told to stop. ConfigError, HostError or AlreadyRunning when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         try:
             self._secret = config.load_secret(self._state_dir)
@@ -72,7 +73,7 @@ class Daemon:
         monitor = Monitor(self._on_kernel)
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
-        self._wake.set()
+        bus.add_done_callback(lambda _: self._stop())
         try:
             while not self._stopping:
                 await self._look()
@@ -86,6 +87,8 @@ class Daemon:
             bus.cancel()
             await asyncio.wait({bus})
             await self._host.close()
+        if not bus.cancelled():
+            bus.result()  # raises what ended it
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -130,8 +133,7 @@ class Daemon:
         """Observe, decide, apply: once."""
         self._wake.clear()
         if self._links_stale:
-            self._links_stale = False
-            self._links = await self._host.do(lambda kernel: kernel.links())
+            await self._read_links()
         self._adverts.follow(self._links, {u.interface for u in self._manager.uplinks() if not u.is_vpn})
         now = boottime()
         world = self._world(now)
@@ -140,6 +142,15 @@ class Daemon:
         self._supervisor.forget_failures(keep=wanting)
         self._supervisor.apply(diff(world.running, [v.plan for v in self._verdicts if v.plan]))
         self._tell()
+
+    async def _read_links(self) -> None:
+        self._links_stale = False
+        try:
+            self._links = await self._host.do(lambda kernel: kernel.links())
+        except HostError as error:
+            # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
+            log.debug("%s", error)
+            asyncio.get_running_loop().call_later(_READ_AGAIN_S, self._on_kernel)
 
     def _world(self, now: float) -> World:
         uplinks = self._manager.uplinks()
@@ -157,16 +168,15 @@ class Daemon:
     def _tell(self) -> None:
         """Log what has changed for the user since the last look: once, with the evidence."""
         running = self._supervisor.running()
-        said: dict[str, tuple[str, Reason | None]] = {}
+        said: dict[str, Reason | None] = {}
         for verdict in self._verdicts:
             interface = verdict.uplink.interface
             run = running.get(interface)
-            said[interface] = (status.state_of(run), verdict.reason)
-            settled = run is None or run.state is RunState.ON
-            if settled and (verdict.plan is None or run is not None) and self._said.get(interface) != said[interface]:
+            settled = run is None if verdict.plan is None else run is not None and run.state is RunState.ON
+            said[interface] = verdict.reason if settled else self._said.get(interface, Reason.NO_IPV6)
+            # A connection that is coming up has no IPv6 for a moment, which is no news.
+            if said[interface] is not self._said.get(interface, Reason.NO_IPV6):
                 log.info("%s", status.log_line(verdict, run, start_ms=self._supervisor.start_ms(interface)))
-            elif not settled and interface in self._said:
-                said[interface] = self._said[interface]
         self._said = said
 
     async def _keep_bus(self) -> None:

@@ -36,6 +36,10 @@ class BusError(ClatnmError):
         self.name = name
 
 
+class AlreadyRunning(ClatnmError):
+    """Another daemon serves this machine; two would translate twice."""
+
+
 class HostError(ClatnmError):
     """The kernel refused; `errno` says why."""
 

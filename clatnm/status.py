@@ -33,9 +33,8 @@ def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
         plan = run.plan
         what = f"CLAT up, {plan.prefix} from {verdict.candidate.source}, {plan.backend}, {start_ms:.0f} ms"
         return f"{where}: {what} {verdict.line()}"
-    if verdict.reason is not None:
-        return f"{where}: no CLAT, {EXPLANATIONS[verdict.reason]} {verdict.line()}"
-    return f"{where}: CLAT {state_of(run)} {verdict.line()}"
+    why = EXPLANATIONS[verdict.reason] if verdict.reason else state_of(run)
+    return f"{where}: no CLAT, {why} {verdict.line()}"
 
 
 def connection(

@@ -99,6 +99,10 @@ class Supervisor:
         except ClatnmError as error:
             self._failed(run, str(error), ran_for_s=0.0)
             return
+        except Exception as error:  # a bug in a backend: its connection must not be stuck in `starting`
+            log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
+            self._failed(run, repr(error), ran_for_s=0.0)
+            return
         run.start_ms = (time.monotonic() - began) * 1000
         run.state, run.began = RunState.ON, self._clock()
         self._spawn(self._watch(run, run.translator))

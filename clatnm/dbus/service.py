@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`."""
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, library_service
 from clatnm.errors import BusError
+
+log = logging.getLogger(__name__)
 
 _NO_DAEMON = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner")
 
@@ -33,12 +36,16 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
 
 
 async def offer(bus: Bus, *, status: Callable[[], Awaitable[str]], poke: Callable[[str], None]) -> None:
-    """Export the manager object on `bus` and take our name. BusError when the name is taken.
+    """Export the manager object on `bus` and take our name. AlreadyRunning when another daemon has it.
 
-    `status` gives the JSON text of `clatnm status --json`; `poke` asks the daemon to look again.
+    `status` gives the JSON text of `clatnm status --json`; `poke` asks the daemon to look again. Where the bus does
+    not let us have the name, translating goes on; only nobody can ask about it.
     """
     bus.export(names.OBJECT_PATH, _Manager(status, poke))
-    await bus.own_name(names.BUS_NAME)
+    try:
+        await bus.own_name(names.BUS_NAME)
+    except BusError as error:
+        log.warning("%s; `clatnm status` will not work (install org.clatnm1.conf into dbus-1/system.d)", error.what)
 
 
 async def ask_status() -> str:

@@ -67,7 +67,11 @@ class Netlink:
         self._ip.close()
 
     def links(self) -> dict[str, Link]:
-        """Every device by name, with its addresses and its default routes in the main table."""
+        """Every device by name, with its addresses and its default routes in the main table. HostError."""
+        with _reported("cannot read the links"):
+            return self._links()
+
+    def _links(self) -> dict[str, Link]:
         addresses4: dict[int, set[IPv4Address]] = {}
         addresses6: dict[int, list[Address6]] = {}
         for message in self._ip.get_addr():

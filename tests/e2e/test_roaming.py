@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Between networks: the right state each time, and nothing that adds up."""
+
+from __future__ import annotations
+
+from tests.e2e import clat
+from tests.lab.lab import Lab
+from tests.lab.poll import eventually
+
+ROUNDS = 20
+# NetworkManager keeps the other network's DHCPv4 lease until its client gives up, so that this decides how long
+# a round takes; what is tested is the daemon's state, whatever NetworkManager's timing.
+DHCP_TIMEOUT_S = 2
+
+
+def test_roaming_by_short_carrier_flaps_always_ends_right(clean_lab: Lab) -> None:
+    lab, host = clean_lab, clean_lab.host
+    host.dad(False)
+    daemon = host.daemon("-v")
+    host.add_profile("any", "up0", ipv4_method="auto", ipv4_dhcp_timeout=DHCP_TIMEOUT_S)
+    host.up("any")
+    clat.wait_on(daemon)
+    usual = clat.descriptors(daemon.pid), len(host.processes())
+    for _ in range(ROUNDS):
+        host.plug("up0", "b")
+        clat.wait_off(daemon, "native-ipv4", timeout_s=60)
+        clat.wait_no_device(host)
+        eventually(lambda: clat.answers(host), message="native IPv4 works in B")
+        host.plug("up0", "a")
+        clat.wait_on(daemon, timeout_s=60)
+        eventually(lambda: clat.answers(host), message="IPv4 works in A")
+        assert clat.connection(daemon)["translator"]["clat_v6"].startswith("2001:db8:a:")
+    eventually(
+        lambda: (clat.descriptors(daemon.pid), len(host.processes())) == usual, message="as many as at the start"
+    )
+    assert len(clat.translators(host)) == 1
+    assert clat.devices(host) == {"lo", "up0", "up1", "clat-up0"}
+    assert lab.a.processes()
+
+
+def test_prefix_of_the_old_network_is_forgotten_at_once(clean_lab: Lab) -> None:
+    joined = clat.join(clean_lab)
+    clean_lab.c.ra_silent()
+    joined.host.plug("up0", "c")
+    clat.wait_off(joined.daemon, "no-pref64")
+    clat.wait_no_device(joined.host)
+    clean_lab.c.ra_silent(False)
+    told = clat.wait_on(joined.daemon)
+    assert told["translator"]["prefix"] == "2001:db8:64:0:c::/96"
+
+
+def test_unplugged_and_plugged_in_again(clean_lab: Lab) -> None:
+    joined = clat.join(clean_lab)
+    joined.host.carrier("up0", False)
+    clat.wait_no_device(joined.host)
+    joined.host.carrier("up0", True)
+    clat.wait_on(joined.daemon)
+    eventually(lambda: clat.answers(joined.host), message="IPv4 works again")
+
+
+def test_own_solicitation_gets_the_prefix_after_a_carrier_flap(clean_lab: Lab) -> None:
+    """NetworkManager 1.42 to 1.58 send none after a short flap, and routers may be silent for minutes."""
+    clean_lab.a.ra(interval=1000)
+    joined = clat.join(clean_lab)
+    joined.host.plug("up0", "a")
+    eventually(lambda: "the carrier changed" in joined.daemon.log(), message="the flap was noticed")
+    clat.wait_on(joined.daemon)
+    eventually(lambda: clat.answers(joined.host), message="IPv4 works again")
