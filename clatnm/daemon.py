@@ -62,7 +62,7 @@ class Daemon:
         self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set)
 
     async def run(self) -> None:
-        """Work until told to stop. ConfigError, HostError or AlreadyRunning when it cannot even begin."""
+        """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         try:
             self._secret = config.load_secret(self._state_dir)

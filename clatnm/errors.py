@@ -24,10 +24,6 @@ class ConfigError(ClatnmError):
     """A configuration file or argument that makes no sense."""
 
 
-class DiscoveryError(ClatnmError):
-    """A source of NAT64 prefixes cannot be used at all (no socket, no permission)."""
-
-
 class BusError(ClatnmError):
     """D-Bus, or a service on it, did not answer or refused; `name` is the D-Bus error name."""
 
@@ -36,7 +32,7 @@ class BusError(ClatnmError):
         self.name = name
 
 
-class AlreadyRunning(ClatnmError):
+class AlreadyRunningError(ClatnmError):
     """Another daemon serves this machine; two would translate twice."""
 
 
@@ -55,7 +51,3 @@ class TranslatorError(ClatnmError):
         super().__init__(what, hint=hint)
         self.status = status
         self.stderr = stderr
-
-
-class BackendUnavailable(ClatnmError):
-    """This way of translating cannot work on this machine; the text says why."""

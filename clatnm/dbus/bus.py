@@ -23,7 +23,7 @@ except (ImportError, AttributeError):  # missing, or too old for this Python
     from dbus_fast.aio import MessageBus
 
 from clatnm.dbus import names
-from clatnm.errors import AlreadyRunning, BusError
+from clatnm.errors import AlreadyRunningError, BusError
 
 __all__ = ["Bus", "Signal", "Variant", "library_service", "unwrap"]
 
@@ -173,7 +173,7 @@ class Bus:
                 log.debug("signal %s.%s ignored: %r", signal.interface, signal.member, error)
 
     async def own_name(self, name: str) -> None:
-        """Take the well-known `name`. AlreadyRunning when another process has it, BusError when the policy refuses."""
+        """Take the well-known `name`. AlreadyRunningError when another process has it, BusError when the policy refuses."""
         try:
             reply = await self._race(self._connection.request_name(name), f"RequestName {name}", _TIMEOUT_S)
         except BusError:
@@ -181,7 +181,7 @@ class Bus:
         except Exception as error:  # each library has its own DBusError
             raise BusError(f"cannot take the bus name {name}: {error}") from error
         if reply not in (RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER):
-            raise AlreadyRunning(f"another clatnm daemon has the bus name {name}", hint="systemctl status clatnm")
+            raise AlreadyRunningError(f"another clatnm daemon has the bus name {name}", hint="systemctl status clatnm")
 
     def export(self, path: str, interface: Any) -> None:
         """Offer a `library_service.ServiceInterface` at `path`."""

@@ -36,7 +36,7 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
 
 
 async def offer(bus: Bus, *, status: Callable[[], Awaitable[str]], poke: Callable[[str], None]) -> None:
-    """Export the manager object on `bus` and take our name. AlreadyRunning when another daemon has it.
+    """Export the manager object on `bus` and take our name. AlreadyRunningError when another daemon has it.
 
     `status` gives the JSON text of `clatnm status --json`; `poke` asks the daemon to look again. Where the bus does
     not let us have the name, translating goes on; only nobody can ask about it.

@@ -39,7 +39,7 @@ class _Ear:
 class RouterAdvertisements:
     """Listens on every link, asks on the uplinks. `changed` is called when a link's prefixes change.
 
-    DiscoveryError is not raised later than in the constructor: a HostError there means no socket.
+    HostError in the constructor: no raw socket.
     """
 
     def __init__(self, *, clock: Callable[[], float], changed: Callable[[], None]) -> None:
