@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the supervisor and the translator process say to each other: one JSON object a message.
+
+The socket is AF_UNIX SOCK_SEQPACKET, so a message is whole or absent. Both ends import this file.
+
+    supervisor -> worker   start {config} with the descriptors TUN, uplink socket, others merely to be held
+                           update {config} · counters · stop
+    worker -> supervisor   ready · counters {...} · conflict {address} · error {what, hint}, then exit status 1
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
+
+from clatnm.errors import ConfigError, ParseError
+from clatnm.proto.nat64 import parse_prefix
+
+MESSAGE_BYTES = 65536  # the largest message either end reads
+DESCRIPTORS = 16  # the most that may come with a message
+IPV6_MIN_MTU = 1280  # RFC 8200 5
+DUMMY_ICMP_SOURCE = IPv4Address("192.0.0.8")  # RFC 7600 4.8: source of ICMP errors from routers without an IPv4 address
+
+_MAX_MTU = 65536
+_MAC_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Everything a translator needs to know; a live change is a complete new one.
+
+    `link_address` is the uplink's own MAC, None for a link without Ethernet header and neighbour discovery.
+    `gateway` is the next hop, None when every destination is a neighbour itself (or there are no neighbours).
+    """
+
+    clat_v4: IPv4Address
+    clat_v6: IPv6Address
+    prefix: IPv6Network
+    ipv6_mtu_bytes: int
+    uplink: str
+    link_address: bytes | None = None
+    gateway: IPv6Address | None = None
+    well_known_strict: bool = True
+    icmp_source: IPv4Address = DUMMY_ICMP_SOURCE
+
+    def __post_init__(self) -> None:
+        if not self.uplink:
+            raise ConfigError("uplink has no name")
+        if not IPV6_MIN_MTU <= self.ipv6_mtu_bytes <= _MAX_MTU:
+            raise ConfigError(f"ipv6_mtu_bytes {self.ipv6_mtu_bytes} is not within {IPV6_MIN_MTU}..{_MAX_MTU}")
+        if not _is_unicast(self.clat_v6) or self.clat_v6.is_link_local or self.clat_v6 in self.prefix:
+            raise ConfigError(f"clat_v6 {self.clat_v6} cannot be the address of translated traffic")
+        for name, v4 in (("clat_v4", self.clat_v4), ("icmp_source", self.icmp_source)):
+            if v4.is_multicast or v4.is_unspecified or v4.is_loopback or int(v4) == 0xFFFFFFFF:
+                raise ConfigError(f"{name} {v4} is not a unicast address")
+        if self.gateway is not None and (not _is_unicast(self.gateway) or self.gateway == self.clat_v6):
+            raise ConfigError(f"gateway {self.gateway} cannot be a next hop")
+        if self.link_address is not None and not _is_station(self.link_address):
+            raise ConfigError(f"link_address {self.link_address.hex()} is not the MAC address of a station")
+
+    def to_json(self) -> dict[str, Any]:
+        """The config as JSON values; `from_json` is its inverse."""
+        return {
+            "clat_v4": str(self.clat_v4),
+            "clat_v6": str(self.clat_v6),
+            "prefix": str(self.prefix),
+            "ipv6_mtu_bytes": self.ipv6_mtu_bytes,
+            "uplink": self.uplink,
+            "link_address": None if self.link_address is None else self.link_address.hex(),
+            "gateway": None if self.gateway is None else str(self.gateway),
+            "well_known_strict": self.well_known_strict,
+            "icmp_source": str(self.icmp_source),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> WorkerConfig:
+        """The config in a decoded JSON object; ConfigError names the key that is missing, unknown or wrong."""
+        if not isinstance(value, dict):
+            raise ConfigError("config is not a JSON object")
+        fields = _Fields(value)
+        link_address, gateway = fields.text_or_none("link_address"), fields.text_or_none("gateway")
+        try:
+            config = cls(
+                clat_v4=IPv4Address(fields.text("clat_v4")),
+                clat_v6=_unscoped(fields.text("clat_v6")),
+                prefix=parse_prefix(fields.text("prefix")),
+                ipv6_mtu_bytes=fields.number("ipv6_mtu_bytes"),
+                uplink=fields.text("uplink"),
+                link_address=None if link_address is None else bytes.fromhex(link_address),
+                gateway=None if gateway is None else _unscoped(gateway),
+                well_known_strict=fields.flag("well_known_strict", default=True),
+                icmp_source=IPv4Address(fields.text("icmp_source", default=str(DUMMY_ICMP_SOURCE))),
+            )
+        except (ValueError, ParseError) as error:
+            raise ConfigError(f"config: {error}") from None
+        fields.refuse_unread()
+        return config
+
+
+def encode(op: str, **fields: Any) -> bytes:
+    """One message, ready for `send`; `fields` are JSON values."""
+    return json.dumps({"op": op, **fields}, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> tuple[str, dict[str, Any]]:
+    """The operation and its fields; ConfigError when the message is not an object with a text `op`."""
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ConfigError("control message is not JSON") from None
+    op = message.pop("op", None) if isinstance(message, dict) else None
+    if not isinstance(op, str):
+        raise ConfigError("control message is not an object with an `op`")
+    return op, message
+
+
+def send_start(control: socket.socket, config: WorkerConfig, descriptors: Sequence[int]) -> None:
+    """Hand over `descriptors` (TUN, uplink socket, others to be held) with the first config. OSError may leave."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
+    control.sendmsg([encode("start", config=config.to_json())], [rights])
+
+
+def send_update(control: socket.socket, config: WorkerConfig) -> None:
+    """Replace the whole config of a running worker. OSError may leave."""
+    control.send(encode("update", config=config.to_json()))
+
+
+class _Fields:
+    """Typed reading of a decoded JSON object that remembers which keys nobody read."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self._value = value
+        self._unread = set(value)
+
+    def text(self, key: str, *, default: str | None = None) -> str:
+        return str(self._read(key, str, "a text", default))
+
+    def text_or_none(self, key: str) -> str | None:
+        self._unread.discard(key)
+        return None if self._value.get(key) is None else self.text(key)
+
+    def number(self, key: str) -> int:
+        return int(self._read(key, int, "a whole number", None))
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        return bool(self._read(key, bool, "true or false", default))
+
+    def refuse_unread(self) -> None:
+        if self._unread:
+            raise ConfigError(f"config: unknown {', '.join(sorted(map(repr, self._unread)))}")
+
+    def _read(self, key: str, kind: type, kind_name: str, default: Any) -> Any:
+        self._unread.discard(key)
+        value = self._value.get(key, default)
+        # type(), because True is an int to isinstance()
+        if type(value) is not kind:
+            raise ConfigError(f"config: {key} is not {kind_name}")
+        return value
+
+
+def _unscoped(text: str) -> IPv6Address:
+    """ValueError for `fe80::1%eth0` too: the uplink is the scope here, and equality must mean the same address."""
+    if "%" in text:
+        raise ValueError(f"{text!r} carries a scope")
+    return IPv6Address(text)
+
+
+def _is_unicast(address: IPv6Address) -> bool:
+    return not (address.is_multicast or address.is_unspecified or address.is_loopback)
+
+
+def _is_station(mac: bytes) -> bool:
+    """Six bytes, not all zero, group bit clear (IEEE 802)."""
+    return len(mac) == _MAC_BYTES and any(mac) and not mac[0] & 1
