@@ -17,6 +17,7 @@ from tests.lab.fixtures import (
     pytest_collection_modifyitems,
     pytest_runtest_makereport,
     pytest_runtest_setup,
+    quick_lab,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
+    "quick_lab",
 ]

@@ -88,8 +88,6 @@ class Lab:
         if self._session:
             with _uninterrupted():
                 self._session.close()
-                if hasattr(self, "host"):
-                    self.host.release()
             self._session = None
 
     def reset(self) -> None:
@@ -103,9 +101,9 @@ class Lab:
     def report(self, *, lines: int = 60) -> dict[str, str]:
         """What to read after a failure, by title."""
         host = self.host
-        sections = {"NetworkManager": host.nm_log(lines=lines)}
+        sections = {"NetworkManager": _tail(host.nm_log(), lines, without="<debug>")}
         for number, daemon in enumerate(host.daemons, start=1):
-            sections[f"clatnm daemon {number}"] = "".join(daemon.log().splitlines(keepends=True)[-lines:])
+            sections[f"clatnm daemon {number}"] = _tail(daemon.log(), lines)
         for argv in (
             ("-d", "addr"),
             ("-4", "route", "show", "table", "all"),
@@ -132,9 +130,7 @@ class Lab:
             router.start()
         self._serve_inet()
         self.host = Host(session, switch=self.switch, root=self._root)
-        topology.connect_host(self.host, self.switch)
-        self.host.bus_start()
-        self.host.nm_start()
+        self.host.start()
         for router in self.routers:
             router.wait_ready()
         eventually(lambda: "ready" in self.inet.log("inet"), message="the lab's internet serves")
@@ -145,6 +141,11 @@ class Lab:
         records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
         listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
         self.inet._spawn("names", [*serve, *DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records])
+
+
+def _tail(log: str, lines: int, *, without: str | None = None) -> str:
+    kept = [line for line in log.splitlines(keepends=True) if without is None or without not in line]
+    return "".join(kept[-lines:])
 
 
 @contextlib.contextmanager

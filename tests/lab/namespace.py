@@ -124,7 +124,7 @@ class Namespace:
     def _spawn(self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Service:
         log = self.session.log_path(name)
         service = Service(name, argv, log=log, env={**self.environment(), **(env or {})})
-        self.session.record(service.pid)
+        self.session.adopt(service.process)
         return service
 
 

@@ -45,7 +45,7 @@ class Service:
         self.name = name
         self.log_path = log
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -56,38 +56,38 @@ class Service:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self.process.pid
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     @property
     def status(self) -> int | None:
         """Exit status (negative: signal), None while it runs."""
-        return self._process.poll()
+        return self.process.poll()
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
     def signal(self, number: int) -> None:
-        self._process.send_signal(number)
+        self.process.send_signal(number)
 
     def wait(self, *, timeout_s: float = 10.0) -> int:
         """Exit status of a process that ends by itself; subprocess.TimeoutExpired when it does not."""
-        return self._process.wait(timeout_s)
+        return self.process.wait(timeout_s)
 
     def stop(self, *, timeout_s: float = 5.0) -> int:
         """SIGTERM, and SIGKILL when that is not obeyed in time. Returns the exit status (-9: had to be killed)."""
         if self.running:
-            self._process.terminate()
+            self.process.terminate()
             try:
-                return self._process.wait(timeout_s)
+                return self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-        return self._process.wait()
+                self.process.kill()
+        return self.process.wait()
 
     def kill(self) -> None:
         if self.running:
-            self._process.kill()
-        self._process.wait()
+            self.process.kill()
+        self.process.wait()

@@ -33,7 +33,7 @@ table ip6 nat {{
 """
 NAT64_BROKEN = """\
 table inet broken {
-  chain drop { type filter hook forward priority 0; oifname "nat64" drop; }
+  chain swallow { type filter hook forward priority 0; oifname "nat64" drop; }
 }
 """
 RA_KEYS = frozenset(
@@ -62,15 +62,16 @@ class Router(Namespace):
         """Begin to route; returns before everything answers: see `wait_ready`."""
         self.nft(MASQUERADE)
         self._start_nat64()
-        self.dns(self._default_dns)
-        self.dhcp4(self._default_dhcp4)
+        self._start_dns(self._default_dns)
+        self._start_dhcp4(self._default_dhcp4)
         self._ra_config = self.default_ra()
         write(self._ra_path, json.dumps(self._ra_config))
         self._part("ra", PYTHON, "-IS", RA_SENDER, "--interface", "lan", "--config", str(self._ra_path))
 
     def wait_ready(self) -> None:
         eventually(lambda: "ready" in self.ra_log(), message=f"{self.netns}: advertisements")
-        eventually(lambda: self._listens("dns", 53), message=f"{self.netns}: DNS")
+        self._await("dns", 53)
+        self._await("dhcp4", 67)
 
     def reset(self) -> None:
         """Back to the start state; free when nothing was changed."""
@@ -123,6 +124,10 @@ class Router(Namespace):
     def dhcp4(self, mode: Dhcp4Mode) -> None:
         """DHCPv4 on the LAN; "108": also tells clients to prefer IPv6 only (RFC 8925), if they ask."""
         self._stop_part("dhcp4")
+        self._start_dhcp4(mode)
+        self._await("dhcp4", 67)
+
+    def _start_dhcp4(self, mode: Dhcp4Mode) -> None:
         self._modes["dhcp4"] = mode
         if mode == "off":
             return
@@ -138,10 +143,15 @@ class Router(Namespace):
         lan = self.network.lan
         span = f"{lan.network_address},stateless" if mode == "stateless" else f"{lan[0x1000]},{lan[0x1FFF]},64,10m"
         self._dhcp("dhcp6", span, f"--dhcp-option=option6:dns-server,[{self.network.router}]")
+        self._await("dhcp6", 547)
 
     def dns(self, mode: DnsMode) -> None:
         """The resolver on the LAN: "dns64" synthesizes with the network's prefix, "plain" does not."""
         self._stop_part("dns")
+        self._start_dns(mode)
+        self._await("dns", 53)
+
+    def _start_dns(self, mode: DnsMode) -> None:
         self._modes["dns"] = mode
         if mode == "plain":
             listen = ("--interface=lan", "--bind-interfaces", "--no-dhcp-interface=lan")
@@ -218,7 +228,7 @@ forward-zone:
     def _dhcp(self, part: str, span: str, *options: str) -> None:
         leases = self.session.directory / f"{part}-{self.network.letter}.leases"
         leases.unlink(missing_ok=True)
-        base = ("--port=0", "--interface=lan", "--bind-interfaces", "--dhcp-authoritative", "--log-dhcp")
+        base = ("--port=0", "--interface=lan", "--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--log-dhcp")
         self._part(part, *DNSMASQ, *base, f"--dhcp-leasefile={leases}", f"--dhcp-range={span}", *options)
 
     def _write_ra(self, config: dict[str, Any]) -> None:
@@ -237,9 +247,16 @@ forward-zone:
         if service:
             service.kill()
 
-    def _listens(self, part: str, port: int) -> bool:
-        """Whether that part has entered this namespace and a UDP socket waits on `port` there."""
+    def _await(self, part: str, port: int) -> None:
+        """Wait until that part, if it runs, has entered this namespace and a UDP socket waits on `port` there."""
+        if part not in self._parts:
+            return
         pid = self._parts[part].pid
-        if netns_inode(f"/proc/{pid}/ns/net") != netns_inode(NETNS_DIR / self.netns):
-            return False
-        return f":{port:04X} " in Path(f"/proc/{pid}/net/udp6").read_text()
+
+        def listens() -> bool:
+            if netns_inode(f"/proc/{pid}/ns/net") != netns_inode(NETNS_DIR / self.netns):
+                return False
+            tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("udp", "udp6")]
+            return any(f":{port:04X} " in table for table in tables)
+
+        eventually(listens, message=f"{self.netns}: {part} listens")

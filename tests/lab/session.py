@@ -17,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.lab.process import netns_inode, pids_in_netns, start_time
 
@@ -36,6 +37,7 @@ class Session:
         self.prefix = prefix
         self.directory = directory
         self._lock = lock
+        self._children: list[subprocess.Popen[Any]] = []
 
     @classmethod
     def open(cls) -> Session:
@@ -59,18 +61,22 @@ class Session:
     def log_path(self, name: str) -> Path:
         return self.directory / "log" / f"{name}.log"
 
-    def record(self, pid: int) -> None:
+    def adopt(self, process: subprocess.Popen[Any]) -> None:
         """Remember a process, so that it can be ended even if this one is not there to do it."""
+        self._children.append(process)
         with (self.directory / "pids").open("a") as pids:
-            pids.write(f"{pid} {start_time(pid) or 0}\n")
+            pids.write(f"{process.pid} {start_time(process.pid) or 0}\n")
 
     def close(self) -> None:
         """Remove everything of this session: processes, namespaces, files. May be called again."""
-        if self.directory.exists():
+        if self._lock < 0:
+            return
+        with _base_locked():
             _remove(self.directory)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for child in self._children:
+            child.communicate() if child.stdin else child.wait()
+        os.close(self._lock)
+        self._lock = -1
 
 
 def reap() -> list[str]:

@@ -16,7 +16,7 @@ _MOVING = frozenset(
     {"ifindex", "link_index", "link_netnsid", "valid_life_time", "preferred_life_time", "expires", "cacheinfo", "age"}
     | {"stats", "stats64", "used", "confirmed", "updated", "probes", "refcnt", "users", "tentative"}
 )
-_NEW_TUN_MAY_LEAVE = re.compile(r"^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|core\.rps_)")
+_COUNTERS = re.compile(r"^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,17 @@ def take(host: Namespace) -> HostState:
         "proxy": map(_text, host.ip_json("neigh", "show", "proxy")),
         "nft": host.run("nft", "-s", "list", "ruleset").stdout.splitlines(),
         "qdisc": map(_without_handle, host.run("tc", "qdisc", "show").stdout.splitlines()),
-        "sysctl": _sysctls(host),
+        "sysctl": [f"{name} = {value}" for name, value in sysctls(host).items()],
     }
     keep_order = {"nft"}
     return HostState({k: tuple(v) if k in keep_order else tuple(sorted(v)) for k, v in sections.items()})
 
 
-def _sysctls(host: Namespace) -> list[str]:
+def sysctls(host: Namespace) -> dict[str, str]:
+    """Every readable `net.*` switch."""
     text = host.run("sysctl", "-a", "-r", r"^net\.", check=False).stdout
-    return [line for line in text.splitlines() if not _NEW_TUN_MAY_LEAVE.match(line)]
+    pairs = (line.partition(" = ") for line in text.splitlines())
+    return {name: value for name, _, value in pairs if not _COUNTERS.match(name)}
 
 
 def _without_handle(line: str) -> str:

@@ -11,6 +11,7 @@ host   up0 (in A at the start), up1 (unplugged)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -95,13 +96,13 @@ def connect_switch(switch: Namespace) -> None:
     switch.ip("-batch", "-", stdin="\n".join(lines) + "\n")
 
 
-def connect_host(host: Namespace, switch: Namespace) -> None:
-    lines = []
-    for number, uplink in enumerate(UPLINKS):
+def add_uplinks(host: Namespace, switch: Namespace, uplinks: Iterable[str]) -> None:
+    """Make the named uplinks; their far ends are plugged in nowhere."""
+    for uplink in uplinks:
+        number = UPLINKS.index(uplink)
         mac = f"02:00:00:00:00:0{number}"
-        lines.append(f"link add {uplink} address {mac} type veth peer name p{number} netns {switch.netns}")
-    host.ip("-batch", "-", stdin="\n".join(lines) + "\n")
-    switch.ip("-batch", "-", stdin="link set p0 master brA up\nlink set p1 master brOFF\n")
+        host.ip("link", "add", uplink, "address", mac, "type", "veth", "peer", "name", f"p{number}",
+                "netns", switch.netns)  # fmt: skip
 
 
 def connect_router(router: Namespace, network: Network, switch: Namespace, inet: Namespace) -> None:
