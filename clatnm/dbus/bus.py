@@ -173,7 +173,7 @@ class Bus:
                 log.debug("signal %s.%s ignored: %r", signal.interface, signal.member, error)
 
     async def own_name(self, name: str) -> None:
-        """Take the well-known `name`. AlreadyRunningError when another process has it, BusError when the policy refuses."""
+        """Take the well-known `name`. AlreadyRunningError: another process has it. BusError: the policy refuses."""
         try:
             reply = await self._race(self._connection.request_name(name), f"RequestName {name}", _TIMEOUT_S)
         except BusError:

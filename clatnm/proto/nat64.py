@@ -18,6 +18,8 @@ _U_OCTET = 8  # bits 64 to 71, always zero (RFC 6052 2.2)
 _NOT_UNICAST = tuple(IPv6Network(text) for text in ("::/16", "fe80::/10", "ff00::/8"))
 
 # RFC 6052 3.1 names RFC 1918 and RFC 5735 3; the registry that replaced the latter (RFC 6890) adds 100.64.0.0/10.
+# Documentation addresses (RFC 5737) are left to the PLAT: no host has one, so nothing is kept from leaking, while
+# demonstrations and laboratories use them as the Internet.
 _NON_GLOBAL = tuple(
     IPv4Network(text)
     for text in (
@@ -28,12 +30,9 @@ _NON_GLOBAL = tuple(
         "169.254.0.0/16",
         "172.16.0.0/12",
         "192.0.0.0/24",
-        "192.0.2.0/24",
         "192.88.99.0/24",
         "192.168.0.0/16",
         "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
     )
@@ -106,7 +105,7 @@ def extractor(prefix: IPv6Network) -> Callable[[bytes], bytes | None]:
 
 
 def is_global(address: IPv4Address) -> bool:
-    """May the well-known prefix stand for this address (RFC 6052 3.1)? Documentation addresses may not."""
+    """May the well-known prefix stand for this address (RFC 6052 3.1)? Private and shared ones may not."""
     return is_global_bits(int(address))
 
 
