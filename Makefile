@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Each target is one script of tools/ or one command of .venv; `make help` lists them.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+# Arguments for pytest: make test ARGS='-k pref64 -x'
+ARGS ?=
+export PREFIX DESTDIR
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo lab lint format bench install install-files uninstall clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: ## see it work: NetworkManager, an IPv6-only network and clatnm, all in namespaces (root)
+	@tools/packages.sh lab
+	@tools/venv.sh
+	@.venv/bin/python -m tests.lab.demo
+
+test: ## install what is missing, lint, run every test (root for all of them); ARGS='...' goes to pytest
+	@tools/test.sh $(ARGS)
+
+lab: ## a shell on a host with NetworkManager in a lab of three networks (root)
+	@tools/packages.sh lab
+	@tools/venv.sh
+	@.venv/bin/python -m tests.lab shell
+
+lint: ## every linter
+	@tools/venv.sh
+	@tools/lint.sh
+
+format: ## let ruff format and mend what it can
+	@tools/venv.sh
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format .
+
+bench: ## measure throughput and latency in the lab (root)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m tests.bench
+
+install: ## install into PREFIX (default /usr/local) with an environment of its own (root)
+	@tools/install.sh install
+
+install-files: ## only the files around the Python package, for distribution packages
+	@tools/install.sh files
+
+uninstall: ## take away what `make install` installed; configuration and state stay (root)
+	@tools/install.sh uninstall
+
+clean: ## remove .venv, caches and build leftovers
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find clatnm tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `install.sh install|files|uninstall`, into PREFIX under DESTDIR.
+#
+# The program lives in an environment of its own, PREFIX/lib/clatnm, because the system's Python belongs to the
+# distribution (PEP 668) and its libraries may be older than ours. Nothing else of the system's Python is touched.
+# The files around it go where the system's daemons look: /usr/lib with PREFIX=/usr, as in a package; else /etc, which
+# is where those daemons look for what an administrator installed.
+set -eu
+cd "$(dirname "$0")/.."
+umask 022
+prefix=${PREFIX:-/usr/local}
+root=${DESTDIR-}
+library=$prefix/lib/clatnm
+
+case $prefix in
+/*) ;;
+*) echo "error: PREFIX must be an absolute path (PREFIX=/usr/local)" >&2 && exit 2 ;;
+esac
+
+if [ -z "$root" ] && [ "$(id -u)" -ne 0 ]; then
+    echo "error: installing into the system needs root (sudo make ${1-install})" >&2
+    exit 1
+fi
+
+if [ "$prefix" = /usr ]; then
+    lib=/usr/lib dbus=/usr/share/dbus-1/system.d
+    systemd=/usr/lib/systemd/system networkd=/usr/lib/systemd/network
+else
+    lib=/etc dbus=/etc/dbus-1/system.d
+    systemd=/etc/systemd/system networkd=/etc/systemd/network
+fi
+
+# mode, file here, place there
+files="
+755 nm-dispatcher/90-clatnm              $lib/NetworkManager/dispatcher.d/90-clatnm
+644 nm-dispatcher/90-clatnm.conf         $lib/NetworkManager/conf.d/90-clatnm.conf
+644 networkd/10-clatnm.network           $networkd/10-clatnm.network
+644 packaging/udev/81-clatnm.rules       $lib/udev/rules.d/81-clatnm.rules
+644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
+644 packaging/systemd/clatnm.service     $systemd/clatnm.service
+644 packaging/man/clatnm.8               $prefix/share/man/man8/clatnm.8
+644 packaging/man/clatnm.conf.5          $prefix/share/man/man5/clatnm.conf.5
+"
+
+each_file() { # COMMAND: called as COMMAND MODE FILE PLACE
+    while read -r mode file place; do
+        [ -z "$mode" ] || "$1" "$mode" "$file" "$root$place"
+    done <<<"$files"
+}
+
+put() {
+    install -D -m "$1" "$2" "$3"
+}
+
+remove() {
+    rm -f "$3"
+}
+
+install_files() {
+    each_file put
+    sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service"
+    # What the administrator wrote stays.
+    [ -e "$root/etc/clatnm/clatnm.conf" ] || put 644 packaging/clatnm.conf "$root/etc/clatnm/clatnm.conf"
+}
+
+install_program() {
+    local python source
+    python=$(command -v "$(tools/python.sh)")
+    source=$(mktemp -d)
+    # shellcheck disable=SC2064  # the directory as it is called now
+    trap "rm -rf '$source'" EXIT
+    # Built from a copy: a build inside the tree would leave root's files there, and take in leftovers of earlier ones.
+    cp -r pyproject.toml README.md LICENSE clatnm "$source"
+    rm -rf "$root$library"
+    mkdir -p "$root$prefix/lib" "$root$prefix/bin"
+    "$python" -m venv "$root$library"
+    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "$source"
+    "$root$library/bin/python" -m pip uninstall -qq --yes setuptools pip
+    rm -f "$root$library"/bin/[Aa]ctivate*
+    # pip has written where the environment is now; it will be used without DESTDIR in front.
+    [ -z "$root" ] || sed -i "s|$root||g" "$root$library/pyvenv.cfg" "$root$library/bin/clatnm"
+    ln -sfn "$library/bin/clatnm" "$root$prefix/bin/clatnm"
+}
+
+# Tell the daemons that are running about files that came or went.
+reread() {
+    [ -z "$root" ] && [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload
+    udevadm control --reload || true
+    busctl --quiet call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig || true
+    ! systemctl --quiet is-active NetworkManager || nmcli general reload conf || true
+}
+
+case ${1-} in
+install)
+    tools/packages.sh install
+    install_program
+    install_files
+    reread
+    echo "installed; start it now and at every boot: systemctl enable --now clatnm"
+    ;;
+files)
+    install_files
+    ;;
+uninstall)
+    if [ -z "$root" ] && [ -d /run/systemd/system ]; then
+        systemctl disable --quiet --now clatnm.service || true
+    fi
+    each_file remove
+    rm -rf "$root$library"
+    rm -f "$root$prefix/bin/clatnm"
+    reread
+    echo "removed; /etc/clatnm and /var/lib/clatnm stay"
+    ;;
+*)
+    echo "usage: install.sh install|files|uninstall" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every linter, one after the other; all of them run even if one objects.
+set -eu
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin
+failed=
+
+# run NAME COMMAND...: silent when it passes.
+run() {
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        echo "lint: $name: ok"
+    else
+        failed="$failed $name"
+        printf '%s\n' "lint: $name: FAILED" "$output"
+    fi
+}
+
+# need PROGRAM NAME COMMAND...: as run, where the program is here.
+need() {
+    local program=$1
+    shift
+    if command -v "$program" >/dev/null; then
+        run "$@"
+    else
+        echo "lint: $1: skipped, $program is not installed"
+    fi
+}
+
+mapfile -t shell < <(grep -rlE --exclude-dir='.?*' '^#!(/bin/sh|/bin/bash|/usr/bin/env bash)' . .ci)
+
+run ruff .venv/bin/ruff check --quiet .
+run format .venv/bin/ruff format --quiet --check .
+run mypy .venv/bin/mypy
+need shellcheck shellcheck shellcheck "${shell[@]}"
+need mandoc man-pages mandoc -T lint -W warning packaging/man/clatnm.8 packaging/man/clatnm.conf.5
+need rpmlint rpm-spec rpmlint packaging/rpm/clatnm.spec
+run layers .venv/bin/python -m pytest -q tests/unit/test_layers.py
+
+[ -z "$failed" ] || { echo "lint: failed:$failed" >&2; exit 1; }
