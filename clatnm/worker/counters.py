@@ -31,6 +31,7 @@ class Flow:
         self.bytes = [0] * 256
         self.fast = 0
         self.slow = 0
+        self.held = 0  # fragments kept to be put together
         self.replies = 0  # ICMP errors sent back
         self.drops: dict[str, int] = {}
 
@@ -48,6 +49,7 @@ class Flow:
             "protocols": protocols,
             "fast": self.fast,
             "slow": self.slow,
+            "held": self.held,
             "replies": self.replies,
             "drops": dict(self.drops),
         }
@@ -61,11 +63,13 @@ class Counters:
         self.to_ipv4 = Flow()
         self.neighbour_received = 0
         self.neighbour_sent = 0
+        self.reassembly_timeouts = 0  # datagrams of which fragments were held in vain
 
     def snapshot(self) -> dict[str, Any]:
-        """JSON values: `ipv4_to_ipv6` and `ipv6_to_ipv4` as `Flow.snapshot`, `neighbour` received and sent."""
+        """JSON values: `ipv4_to_ipv6` and `ipv6_to_ipv4` as `Flow.snapshot`, `neighbour` received and sent, `reassembly_timeouts`."""
         return {
             "ipv4_to_ipv6": self.to_ipv6.snapshot(),
             "ipv6_to_ipv4": self.to_ipv4.snapshot(),
             "neighbour": {"received": self.neighbour_received, "sent": self.neighbour_sent},
+            "reassembly_timeouts": self.reassembly_timeouts,
         }

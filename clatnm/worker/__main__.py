@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`python -I -m clatnm.worker --control-fd N`: the translator process.
+
+It is handed open descriptors over its control socket, gives up all privileges, and moves packets until it is told to
+stop, its supervisor is gone, or a device is. Its end removes the TUN device, which nobody else holds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+from clatnm.errors import ClatnmError, ConfigError
+from clatnm.worker import privileges, wire
+from clatnm.worker.loop import Worker
+from clatnm.worker.wire import WorkerConfig
+
+_USAGE_STATUS = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 after stop, SIGTERM, SIGINT or the supervisor's end; 1 after an error told to the supervisor."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    if len(arguments) != 2 or arguments[0] != "--control-fd" or not arguments[1].isdecimal():
+        print("usage: python -I -m clatnm.worker --control-fd N", file=sys.stderr)
+        return _USAGE_STATUS
+    try:
+        control = socket.socket(fileno=int(arguments[1]))
+    except OSError as error:
+        print(f"--control-fd {arguments[1]}: {error.strerror}", file=sys.stderr)
+        return _USAGE_STATUS
+    try:
+        worker = _start(control)
+        if worker is not None:
+            privileges.drop()
+            worker.run()
+    except ClatnmError as error:
+        _tell(control, error.what, error.hint)
+        return 1
+    except Exception as error:
+        _tell(control, f"translator failed: {type(error).__name__}: {error}", "this is a bug in clatnm")
+        raise
+    return 0
+
+
+def _start(control: socket.socket) -> Worker | None:
+    """The worker that the first message asks for; None when it is not to be."""
+    data, descriptors, flags, _ = socket.recv_fds(
+        control, wire.MESSAGE_BYTES, wire.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    )
+    if not data:
+        return None
+    op, fields = wire.decode(data)
+    if op == "stop":
+        return None
+    if op != "start":
+        raise ConfigError(f"control message: {op!r} before start")
+    config = WorkerConfig.from_json(fields.get("config"))
+    if len(descriptors) < 2 or flags & socket.MSG_CTRUNC:
+        raise ConfigError("start came without the descriptors of TUN and uplink")
+    tun_fd, uplink_fd, *held = descriptors
+    return Worker(control, config, tun_fd=tun_fd, uplink=socket.socket(fileno=uplink_fd), held=held)
+
+
+def _tell(control: socket.socket, what: str, hint: str) -> None:
+    try:
+        control.send(wire.encode("error", what=what, hint=hint), socket.MSG_DONTWAIT)
+    except OSError:
+        print(what, file=sys.stderr)  # nobody is left to tell
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(0)  # nothing to tidy: the kernel closes the descriptors, and the device goes with them
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

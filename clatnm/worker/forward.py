@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Moving packets: TUN to uplink and back, in batches, one buffer a direction.
+
+The fast path rewrites headers in place in front of a payload it never touches, so a 64 KiB packet costs what a small
+one does. All it declines goes whole through `Siit`.
+
+    TUN reads      ........................[vnet][IPv4 ...]
+    and sends      [vnet][Ethernet][IPv6 header      ][...]
+    uplink reads   [vnet][Ethernet][IPv6 header      ][...]
+    and writes     ........................[vnet][IPv4 ...]
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from clatnm.proto.eam import EamTable, host_pair
+from clatnm.proto.inplace import DECLINED, InPlace
+from clatnm.proto.ndp import NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION
+from clatnm.proto.siit import Outcome, Siit, SiitConfig
+from clatnm.worker import offload, vnet
+from clatnm.worker.counters import Counters, Flow, Loss
+from clatnm.worker.link import Link
+from clatnm.worker.port import Port
+from clatnm.worker.wire import WorkerConfig
+
+BATCH: Final = 64  # packets a wake-up, so that neither direction starves the other
+
+_IPV6_AT: Final = 64  # where the IPv6 header is in either buffer: behind room for what goes before it
+_IPV4_AT: Final = _IPV6_AT + 20
+_BUFFER_BYTES: Final = _IPV4_AT + 65536 + 256
+_ICMPV6: Final = bytes((58,))
+_NEIGHBOUR: Final = (bytes((NEIGHBOR_SOLICITATION,)), bytes((NEIGHBOR_ADVERTISEMENT,)))
+_PLAIN: Final = (vnet.BLANK, 0)
+
+Deliver: TypeAlias = "Callable[[bytes, Flow, float], bool]"
+Translate: TypeAlias = "Callable[[bytes, float], Outcome]"
+
+
+def boottime() -> float:
+    """The clock of everything here, in seconds; it runs on during suspend."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Forwarder:
+    """Translates between two descriptors. `used`: packets went to the gateway since somebody reset it."""
+
+    def __init__(self, config: WorkerConfig, *, tun: Port, uplink: Port, link: Link, counters: Counters) -> None:
+        self.used = False
+        self._tun = tun
+        self._uplink = uplink
+        self._link = link
+        self._counters = counters
+        self._from_tun = _Buffer(read_at=_IPV4_AT - vnet.SIZE)
+        self._from_uplink = _Buffer(read_at=_IPV6_AT - link.header_bytes - vnet.SIZE)
+        ipv6_at = link.header_bytes + 40
+        self._to_ipv6_header = vnet.rewriter(gso=vnet.TO_IPV6, transport_in=20, transport_out=ipv6_at)
+        self._to_ipv4_header = vnet.rewriter(gso=vnet.TO_IPV4, transport_in=ipv6_at, transport_out=20)
+        self._inplace = _inplace(config)
+        self._siit = Siit(_siit_config(config), first_ident=_random_ident())
+
+    def reconfigure(self, config: WorkerConfig) -> None:
+        """Translate by another config from the next packet on. The kind of link stays."""
+        self._inplace = _inplace(config)
+        self._siit.reconfigure(_siit_config(config))
+
+    def deadline(self) -> float | None:
+        """When `expire` is due next, None while nothing waits to be reassembled."""
+        return self._siit.next_deadline()
+
+    def expire(self, now: float) -> None:
+        self._counters.reassembly_timeouts += self._siit.expire(now)
+
+    def from_tun(self) -> None:
+        """Translate what the host has sent, up to `BATCH` packets. HostError when a device is gone."""
+        buf, view, at, into = self._from_tun.parts()
+        readv, fd, send, link, plain = os.readv, self._tun.fd, self._uplink.write, self._link, _PLAIN
+        rewrite, translate = self._to_ipv6_header, self._inplace.to_ipv6
+        flow = self._counters.to_ipv6
+        packets, sizes = flow.packets, flow.bytes
+        for _ in range(BATCH):
+            try:
+                end = at + readv(fd, into)
+            except OSError as error:
+                self._tun.unread(error, flow)
+                break
+            partial = buf[at] & 1 == 1
+            header = rewrite(buf, at) if partial or buf[at + 1] else plain
+            protocol = buf[_IPV4_AT + 9]
+            start = translate(buf, _IPV4_AT, end, partial, header[1]) if header else DECLINED
+            if start == DECLINED or header is None:
+                self._odd_from_tun(bytes(view[at:end]), flow)
+                continue
+            hop = link.header
+            if hop is None:
+                if not link.forward(header[0], bytes(view[start:end]), boottime()):
+                    continue
+            else:
+                out = start - len(hop) - vnet.SIZE
+                buf[out:start] = header[0] + hop
+                try:
+                    send(view[out:end])
+                except OSError as error:
+                    self._uplink.failed(error, flow)
+                    continue
+                self.used = True
+            packets[protocol] += 1
+            sizes[protocol] += end - _IPV4_AT
+            flow.fast += 1
+
+    def from_uplink(self) -> None:
+        """Translate what came for the CLAT address, up to `BATCH` packets. HostError when a device is gone."""
+        buf, view, at, into = self._from_uplink.parts()
+        readv, fd, out_fd, write, plain = os.readv, self._uplink.fd, self._tun.fd, os.write, _PLAIN
+        rewrite, translate = self._to_ipv4_header, self._inplace.to_ipv4
+        flow = self._counters.to_ipv4
+        packets, sizes = flow.packets, flow.bytes
+        for _ in range(BATCH):
+            try:
+                end = at + readv(fd, into)
+            except OSError as error:
+                self._uplink.unread(error, flow)
+                break
+            partial = buf[at] & 1 == 1
+            header = rewrite(buf, at) if partial or buf[at + 1] else plain
+            protocol = buf[_IPV6_AT + 6]
+            start = translate(buf, _IPV6_AT, end, partial, header[1]) if header else DECLINED
+            if start == DECLINED or header is None:
+                self._odd_from_uplink(bytes(view[at:end]), flow)
+                continue
+            out = start - vnet.SIZE
+            buf[out:start] = header[0]
+            try:
+                write(out_fd, view[out:end])
+            except OSError as error:
+                self._tun.failed(error, flow)
+                continue
+            packets[protocol] += 1
+            sizes[protocol] += end - _IPV6_AT
+            flow.fast += 1
+
+    def _odd_from_tun(self, data: bytes, flow: Flow) -> None:
+        self._slow(data, vnet.SIZE, self._siit.from_ipv4, flow, forward=self._send_uplink, reply=self._write_tun)
+
+    def _odd_from_uplink(self, data: bytes, flow: Flow) -> None:
+        ip = vnet.SIZE + self._link.header_bytes
+        if data[ip + 6 : ip + 7] == _ICMPV6 and data[ip + 40 : ip + 41] in _NEIGHBOUR:
+            self._link.receive(data[vnet.SIZE :], boottime())
+        else:
+            self._slow(data, ip, self._siit.from_ipv6, flow, forward=self._write_tun, reply=self._send_uplink)
+
+    def _slow(
+        self, data: bytes, ip: int, translate: Translate, flow: Flow, *, forward: Deliver, reply: Deliver
+    ) -> None:
+        """What the fast path declined: the packet at data[ip:] behind its vnet and link-layer headers."""
+        parts = offload.complete(data[ip:], header=data[: vnet.SIZE], link_bytes=ip - vnet.SIZE)
+        if parts is None:
+            flow.drop(Loss.BAD_OFFLOAD)
+            return
+        now = boottime()
+        for part in parts:
+            outcome = translate(part, now)
+            forwarded = sum(forward(packet, flow, now) for packet in outcome.forward)
+            flow.replies += sum(reply(packet, flow, now) for packet in outcome.reply)
+            if forwarded:
+                flow.slow += 1
+                protocol = part[9] if part[0] >> 4 == 4 else part[6]
+                flow.packets[protocol] += 1
+                flow.bytes[protocol] += len(part)
+            elif outcome.drop is not None:
+                flow.drop(outcome.drop)
+            elif not outcome.forward:
+                flow.held += 1
+
+    def _send_uplink(self, packet: bytes, flow: Flow, now: float) -> bool:
+        return self._link.forward(vnet.BLANK, packet, now)
+
+    def _write_tun(self, packet: bytes, flow: Flow, now: float) -> bool:
+        return self._tun.send(vnet.BLANK + packet, flow)
+
+
+class _Buffer:
+    """Where one direction reads a packet at a fixed place, with room to grow in front."""
+
+    def __init__(self, *, read_at: int) -> None:
+        self._buf = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buf)
+        self._read_at = read_at
+        self._into = [self._view[read_at:]]
+
+    def parts(self) -> tuple[bytearray, memoryview, int, list[memoryview]]:
+        """The buffer, a view of it, where packets are read to, and that place as `os.readv` wants it."""
+        return self._buf, self._view, self._read_at, self._into
+
+
+def _ipv4_mtu_bytes(config: WorkerConfig) -> int:
+    """The TUN device has the uplink's MTU: a translated packet is 20 bytes shorter, so it always fits."""
+    return min(config.ipv6_mtu_bytes, 0xFFFF)
+
+
+def _inplace(config: WorkerConfig) -> InPlace:
+    return InPlace(
+        config.clat_v4,
+        config.clat_v6,
+        config.prefix,
+        ipv6_mtu_bytes=config.ipv6_mtu_bytes,
+        ipv4_mtu_bytes=_ipv4_mtu_bytes(config),
+        well_known_strict=config.well_known_strict,
+        first_ident=_random_ident(),
+    )
+
+
+def _random_ident() -> int:
+    return int.from_bytes(os.urandom(2), "big")
+
+
+def _siit_config(config: WorkerConfig) -> SiitConfig:
+    return SiitConfig(
+        prefix=config.prefix,
+        eam=EamTable([host_pair(config.clat_v4, config.clat_v6)]),
+        ipv6_mtu_bytes=config.ipv6_mtu_bytes,
+        ipv4_mtu_bytes=_ipv4_mtu_bytes(config),
+        icmp_source=config.icmp_source,
+        well_known_strict=config.well_known_strict,
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The translator's one loop: two descriptors with packets, one with orders, and the few deadlines there are."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+from typing import Final
+
+from clatnm.errors import ConfigError
+from clatnm.worker import wire
+from clatnm.worker.counters import Counters
+from clatnm.worker.forward import Forwarder, boottime
+from clatnm.worker.link import EthernetLink, Link, PlainLink
+from clatnm.worker.port import UplinkPort, tun_port
+from clatnm.worker.wire import WorkerConfig
+
+_LOOK_AGAIN_S: Final = 1.0  # how often to ask whether an uplink that is down still exists
+
+
+class Worker:
+    """Translates by `config` between a TUN descriptor and an uplink socket until told to stop.
+
+    `held` are descriptors merely to be kept open. All belong to the worker from now on.
+    """
+
+    def __init__(
+        self,
+        control: socket.socket,
+        config: WorkerConfig,
+        *,
+        tun_fd: int,
+        uplink: socket.socket,
+        held: Iterable[int] = (),
+    ) -> None:
+        os.set_blocking(tun_fd, False)
+        uplink.setblocking(False)
+        self._control = control
+        self._config = config
+        self._held = tuple(held)
+        self._counters = Counters()
+        self._uplink = UplinkPort(uplink, config.uplink)
+        self._link: Link
+        if config.link_address is None:
+            self._link = PlainLink(self._uplink, self._counters)
+        else:
+            self._link = EthernetLink(self._uplink, self._counters, on_conflict=self._tell_conflict)
+        tun = tun_port(tun_fd)
+        self._forwarder = Forwarder(config, tun=tun, uplink=self._uplink, link=self._link, counters=self._counters)
+        self._look_at: float | None = None
+        self._ready = {tun_fd: self._forwarder.from_tun, uplink.fileno(): self._forwarder.from_uplink}
+        self._poll = select.epoll()
+        for fd in (*self._ready, control.fileno()):
+            self._poll.register(fd, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Until the supervisor says stop or is gone. HostError when a device is gone, ConfigError for a wrong order."""
+        self._tell("ready")
+        self._link.reconfigure(self._config, boottime())
+        control, handlers, poll = self._control.fileno(), self._ready, self._poll.poll
+        while True:
+            for fd, _ in poll(self._keep_time()):
+                if fd != control:
+                    handlers[fd]()
+                elif not self._obey():
+                    return
+
+    def _keep_time(self) -> float | None:
+        """Do whatever is due; seconds to the next deadline, None when there is none: an idle translator sleeps."""
+        now = boottime()
+        due = (self._link_due(now), self._forwarder_due(now), self._uplink_due(now))
+        at = min((at for at in due if at is not None), default=None)
+        return None if at is None else max(0.0, at - now)
+
+    def _link_due(self, now: float) -> float | None:
+        used = self._forwarder.used
+        at = self._link.deadline(now, used=used)
+        if at is None or at > now:
+            return at
+        self._link.tick(now, used=used)
+        self._forwarder.used = False
+        return self._link.deadline(now, used=False)
+
+    def _forwarder_due(self, now: float) -> float | None:
+        at = self._forwarder.deadline()
+        if at is None or at > now:
+            return at
+        self._forwarder.expire(now)
+        return self._forwarder.deadline()
+
+    def _uplink_due(self, now: float) -> float | None:
+        if not self._uplink.down:
+            self._look_at = None
+        elif self._look_at is None or self._look_at <= now:
+            self._uplink.look_again()
+            self._look_at = now + _LOOK_AGAIN_S
+        return self._look_at
+
+    def _obey(self) -> bool:
+        """Follow one order; False when it is time to go."""
+        try:
+            data = self._control.recv(wire.MESSAGE_BYTES)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        op, fields = wire.decode(data)
+        if op == "stop":
+            return False
+        if op == "counters":
+            self._tell("counters", **self._counters.snapshot())
+        elif op == "update":
+            self._update(WorkerConfig.from_json(fields.get("config")))
+        else:
+            raise ConfigError(f"control message: unknown operation {op!r}")
+        return True
+
+    def _update(self, config: WorkerConfig) -> None:
+        if (config.link_address is None) != (self._config.link_address is None):
+            raise ConfigError("config: an uplink does not change between Ethernet and none", hint="start a new worker")
+        self._config = config
+        self._forwarder.reconfigure(config)
+        self._link.reconfigure(config, boottime())
+
+    def _tell_conflict(self, address: IPv6Address) -> None:
+        self._tell("conflict", address=str(address))
+
+    def _tell(self, op: str, **fields: object) -> None:
+        """To the supervisor, unless it is gone (the loop will see) or reads nothing (then it misses this)."""
+        try:
+            self._control.send(wire.encode(op, **fields), socket.MSG_DONTWAIT)
+        except OSError:
+            pass
