@@ -1,28 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The lab itself, without clatnm: its networks do what the other tests rely on, and it leaves no trace."""
+"""The lab itself, without clatnm: its networks do what the other tests rely on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
 
-from tests.lab import CommandError, EventuallyError, Host, Lab, eventually
+from tests.lab import CommandError, Host, Lab, eventually
 from tests.lab import dhcp_probe as dhcp_probe_module
-from tests.lab.process import start_time
-from tests.lab.requirements import missing
-from tests.lab.session import BASE, NETNS_DIR
 
 DHCP_PROBE = dhcp_probe_module.__file__
-REPOSITORY = Path(__file__).parents[2]
 ECHO = """
 import socket, sys
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
@@ -31,12 +23,6 @@ with socket.socket(family, socket.SOCK_DGRAM) as udp:
     udp.connect((sys.argv[1], 9999))
     udp.send(b"x" * 1200)
     assert udp.recv(2000) == b"x" * 1200
-"""
-HOLD_A_LAB = """
-from tests.lab import Lab
-with Lab() as lab:
-    print(lab.prefix, flush=True)
-    lab.host.run("sleep", "60", timeout_s=60)
 """
 
 
@@ -203,7 +189,9 @@ def test_networkmanager_restart_keeps_the_address(quick_lab: Lab) -> None:
     assert host.nm_stop() == 0
     assert host.has_ipv6()
     host.nm_start()
-    eventually(lambda: host.device_state("up0") == 100, message="up0 is taken over")
+    # 70, IP configuration: NetworkManager 1.42 may stay there until the next advert if the address it finds is fresh.
+    eventually(lambda: host.device_state("up0") >= 70, message="up0 is taken over")
+    assert host.has_ipv6()
 
 
 def test_dispatcher_runs_hooks(quick_lab: Lab) -> None:
@@ -217,6 +205,16 @@ def test_dispatcher_runs_hooks(quick_lab: Lab) -> None:
         eventually(lambda: "up0 up" in host.run("cat", "/run/clatnm/probe").stdout, message="the hook ran")
     finally:
         hook.unlink()
+
+
+def test_clatnms_devices_are_left_alone_by_networkmanager(quick_lab: Lab) -> None:
+    host = quick_lab.host
+    for name in ("clat-up0", "tun-other"):
+        host.ip("tuntap", "add", name, "mode", "tun")
+        host.ip("addr", "add", "192.0.2.1/32", "dev", name)
+        host.ip("link", "set", name, "up")
+    eventually(lambda: host.device_state("tun-other") > 10, message="a stranger's device is adopted")
+    assert host.device_state("clat-up0") == 10  # unmanaged
 
 
 def test_user_data_survives_networkmanager(quick_lab: Lab) -> None:
@@ -282,109 +280,3 @@ def test_reset_mends_everything(quick_lab: Lab) -> None:
     assert json.loads((quick_lab.directory / "ra-a.json").read_text()) == default
     assert "left" not in host.nmcli("connection").stdout
     assert len(host.processes()) == 3  # the holder of the namespace, dbus-daemon, NetworkManager
-
-
-# Coming and going
-
-
-def traces(prefix: str) -> list[str]:
-    return [str(path) for base in (NETNS_DIR, BASE) for path in base.glob(f"{prefix}*")]
-
-
-def mounts() -> set[str]:
-    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-
-
-def test_second_lab_lives_beside_the_first_and_leaves_nothing(lab: Lab) -> None:
-    before = mounts()
-    started = time.monotonic()
-    with Lab() as other:
-        assert time.monotonic() - started < 6
-        prefix = other.prefix
-        assert prefix != lab.prefix
-        spaces = (other.host, other.switch, other.inet, *other.routers)
-        pids = {pid: start_time(pid) for space in spaces for pid in space.processes()}
-        assert len(pids) >= 12
-        assert lab.host.nm_running
-        assert len(traces(prefix)) == len(spaces) + 1
-    assert traces(prefix) == []
-    assert mounts() == before
-    assert [pid for pid, started_at in pids.items() if start_time(pid) == started_at] == []
-    assert lab.host.nmcli("general").returncode == 0
-
-
-def test_interrupted_lab_leaves_nothing(lab: Lab) -> None:
-    prefix = ""
-    with pytest.raises(KeyboardInterrupt), Lab() as other:
-        prefix = other.prefix
-        raise KeyboardInterrupt
-    assert prefix
-    assert traces(prefix) == []
-
-
-def start_elsewhere(*argv: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen([sys.executable, *argv], env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def test_crashed_lab_is_reaped_by_the_next(lab: Lab) -> None:
-    crashed = start_elsewhere("-c", HOLD_A_LAB)
-    assert crashed.stdout
-    prefix = crashed.stdout.readline().strip()
-    assert len(traces(prefix)) > 6
-    crashed.kill()
-    crashed.communicate()
-    assert traces(prefix) != []
-    with Lab():
-        assert traces(prefix) == []
-        assert traces(lab.prefix) != []
-
-
-def test_run_gives_the_commands_status_and_cleans_up() -> None:
-    script = "nmcli -g STATE general; ip netns identify; exit 7"
-    process = start_elsewhere("-m", "tests.lab", "run", "--", "sh", "-c", script)
-    output, _ = process.communicate(timeout=30)
-    state, netns = output.split()
-    assert (process.returncode, state) == (7, "connected")
-    assert traces(netns.removesuffix("host")) == []
-
-
-def test_run_ended_by_a_signal_cleans_up() -> None:
-    process = start_elsewhere("-m", "tests.lab", "run", "--", "sh", "-c", "ip netns identify; sleep 60")
-    assert process.stdout
-    prefix = process.stdout.readline().strip().removesuffix("host")
-    assert traces(prefix) != []
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert traces(prefix) == []
-
-
-# Helpers that need no lab
-
-
-def test_eventually_tells_the_last_value() -> None:
-    asked: list[int] = []
-
-    def check() -> list[int]:
-        asked.append(1)
-        return []
-
-    with pytest.raises(EventuallyError, match=r"a wonder: not within 0\.05 s; last: \[\]"):
-        eventually(check, timeout_s=0.05, message="a wonder")
-    assert len(asked) >= 2
-
-
-def test_eventually_treats_a_failed_assertion_as_not_yet() -> None:
-    values = iter([0, 0, 3])
-
-    def check() -> int:
-        value = next(values)
-        assert value, "still zero"
-        return value
-
-    assert eventually(check, message="a three") == 3
-
-
-def test_missing_tool_is_named_with_its_package() -> None:
-    assert missing({"ip": "iproute2", "no-such-tool": "nowhere"}) == "needs no-such-tool (package nowhere)"

@@ -50,18 +50,27 @@ class Host(System):
         """
         port = f"p{UPLINKS.index(uplink)}"
         bridge = f"br{network.upper()}" if network else "brOFF"
-        lines = [f"link set {port} master {bridge}"]
-        if not silent:
-            lines.insert(0, f"link set {port} down")
-            if network:
-                lines.append(f"link set {port} up")
         self._plugs[uplink] = network
-        self._switch.ip("-batch", "-", stdin="\n".join(lines) + "\n")
+        if not silent:
+            self._carrier_off(uplink)
+        self._switch.ip("link", "set", port, "master", bridge)
+        if network and not silent:
+            self._switch.ip("link", "set", port, "up")
 
     def carrier(self, uplink: str, on: bool) -> None:
         """Pull the plug, or put it back where it was."""
-        self._switch.ip("link", "set", f"p{UPLINKS.index(uplink)}", "up" if on else "down")
         self._plugs.pop(uplink, None)  # so that a reset puts it in order
+        if on:
+            self._switch.ip("link", "set", f"p{UPLINKS.index(uplink)}", "up")
+        else:
+            self._carrier_off(uplink)
+
+    def _carrier_off(self, uplink: str) -> None:
+        self._switch.ip("link", "set", f"p{UPLINKS.index(uplink)}", "down")
+        # The kernel tells listeners up to a second later, and not at all if the carrier is back by then.
+        eventually(
+            lambda: self.ip_json("link", "show", uplink)[0]["operstate"] != "UP", message=f"{uplink} lost its carrier"
+        )
 
     def dad(self, enabled: bool) -> None:
         """Duplicate address detection on the uplinks. Without it a profile is up in 0.2 s, with it in 3 s."""

@@ -124,6 +124,7 @@ addr add {network.wan_v6}/64 dev wan nodad
 addr add {ROUTER_LINK_LOCAL}/64 dev lan nodad
 addr add {network.router}/64 dev lan nodad
 addr add {network.lan_v4[1]}/24 dev lan
+link set lan addrgenmode none
 link set wan up
 link set lan up
 """,
