@@ -52,6 +52,13 @@ def test_second_lab_lives_beside_the_first_and_leaves_nothing(lab: Lab) -> None:
     assert lab.host.nmcli("general").returncode == 0
 
 
+def test_own_lab_is_not_the_shared_one(lab: Lab, own_lab: Lab) -> None:
+    assert own_lab.prefix != lab.prefix
+    own_lab.host.nm_stop()
+    assert lab.host.nm_running
+    assert not own_lab.host.nm_running
+
+
 def test_interrupted_lab_leaves_nothing(lab: Lab) -> None:
     prefix = ""
     with pytest.raises(KeyboardInterrupt), Lab() as other:
