@@ -105,6 +105,9 @@ def metric(link: Link, *, taken: Collection[int]) -> int:
     wanted = min(max(own, default=0) + _METRIC_OFFSET, _MAX_METRIC)
     while wanted in taken and wanted < _MAX_METRIC:
         wanted += 1
+    # Only at the very end of the range: being alone is a must, being worse is a wish.
+    while wanted in taken:
+        wanted -= 1
     return wanted
 
 
