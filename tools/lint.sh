@@ -36,7 +36,7 @@ run format .venv/bin/ruff format --quiet --check .
 run mypy .venv/bin/mypy
 need shellcheck shellcheck shellcheck "${shell[@]}"
 need mandoc man-pages mandoc -T lint -W warning packaging/man/clatnm.8 packaging/man/clatnm.conf.5
-need rpmlint rpm-spec rpmlint packaging/rpm/clatnm.spec
+need rpmlint rpm-spec rpmlint -r packaging/rpm/clatnm.rpmlintrc packaging/rpm/clatnm.spec
 run layers .venv/bin/python -m pytest -q tests/unit/test_layers.py
 
 [ -z "$failed" ] || { echo "lint: failed:$failed" >&2; exit 1; }
