@@ -71,11 +71,16 @@ class Bus:
     @classmethod
     async def connect(cls) -> Bus:
         """Connect to the system bus (`DBUS_SYSTEM_BUS_ADDRESS` is honoured). BusError when there is none."""
+        connection: Any = None
         try:
-            connection = await asyncio.wait_for(MessageBus(bus_type=BusType.SYSTEM).connect(), _TIMEOUT_S)
+            connection = MessageBus(bus_type=BusType.SYSTEM)
+            await asyncio.wait_for(connection.connect(), _TIMEOUT_S)
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
+            if connection is not None and isinstance(error, asyncio.TimeoutError):
+                connection.disconnect()  # dbus-next would keep the socket, and the loop its reader, for ever
             raise BusError(
-                f"cannot connect to the system bus: {error}", hint="is dbus-daemon or dbus-broker running?"
+                f"cannot connect to the system bus: {str(error) or 'no answer'}",
+                hint="is dbus-daemon or dbus-broker running?",
             ) from error
         return cls(connection)
 
