@@ -18,6 +18,7 @@ from clatnm import __version__, config, status
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER
+from clatnm.discovery.attachment import Attachment
 from clatnm.discovery.ra import RouterAdvertisements
 from clatnm.errors import BusError, ConfigError, HostError
 from clatnm.kernel.host import Host
@@ -70,6 +71,7 @@ class Daemon:
             log.warning("%s", error)
             self._secret = config.fresh_secret()
         self._adverts = RouterAdvertisements(clock=boottime, changed=self._wake.set)
+        self._attachment = Attachment(changed=self._wake.set)
         monitor = Monitor(self._on_kernel)
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
@@ -83,6 +85,7 @@ class Daemon:
             notify("STOPPING=1")
             monitor.close()
             self._adverts.close()
+            self._attachment.close()
             await self._supervisor.stop_all()
             bus.cancel()
             await asyncio.wait({bus})
@@ -134,7 +137,9 @@ class Daemon:
         self._wake.clear()
         if self._links_stale:
             await self._read_links()
-        self._adverts.follow(self._links, {u.interface for u in self._manager.uplinks() if not u.is_vpn})
+        followed = {u.interface for u in self._manager.uplinks() if not u.is_vpn}
+        self._adverts.follow(self._links, followed)
+        self._attachment.follow({name: link for name, link in self._links.items() if name in followed})
         now = boottime()
         world = self._world(now)
         self._verdicts = decide(world, now)
@@ -158,6 +163,9 @@ class Daemon:
             uplinks=uplinks,
             links=self._links,
             prefixes={uplink.interface: self._adverts.candidates(uplink.interface, now) for uplink in uplinks},
+            advertised_mtus={u.interface: mtu for u in uplinks if (mtu := self._adverts.mtu(u.interface))},
+            advertised_prefixes={u.interface: self._adverts.slaac_prefixes(u.interface, now) for u in uplinks},
+            dead_gateways={u.interface: self._attachment.dead(u.interface) for u in uplinks},
             running=self._supervisor.running(),
             retries=self._supervisor.retries,
             backends={name: backend.probe() for name, backend in self._backends.items()},

@@ -175,6 +175,12 @@ class World:
     links: Mapping[str, Link] = field(default_factory=dict)
     prefixes: Mapping[str, tuple[PrefixCandidate, ...]] = field(default_factory=dict)
     """Per interface name, best first, expired ones already gone."""
+    advertised_mtus: Mapping[str, int] = field(default_factory=dict)
+    """Per interface name, where a router advertised one."""
+    advertised_prefixes: Mapping[str, frozenset[IPv6Network]] = field(default_factory=dict)
+    """Per interface name, the preferred /64s for SLAAC heard since its carrier last came back."""
+    dead_gateways: Mapping[str, frozenset[IPv4Address]] = field(default_factory=dict)
+    """Per interface name, IPv4 gateways that do not answer since its carrier last came back (RFC 4436)."""
     running: Mapping[str, Running] = field(default_factory=dict)
     retries: Mapping[str, Retry] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)

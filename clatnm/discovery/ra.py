@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv6Network
 
 from clatnm.errors import HostError, ParseError
 from clatnm.kernel.icmp6 import Received, RouterSocket
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 # RFC 4861 section 10
 _MAX_SOLICITATIONS = 3
 _SOLICITATION_INTERVAL_S = 4.0
+_SLAAC_LENGTH = 64
+_MAX_PREFIXES = 16  # a flood of them must not grow our memory
 
 
 class _Ear:
@@ -26,6 +29,8 @@ class _Ear:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.table = Pref64Table()
+        self.mtu_bytes: int | None = None
+        self.prefixes: dict[IPv6Network, float] = {}  # SLAAC prefix → until when it is preferred
         self.heard = False
         self.asked = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -37,7 +42,7 @@ class _Ear:
 
 
 class RouterAdvertisements:
-    """Listens on every link, asks on the uplinks. `changed` is called when a link's prefixes change.
+    """Listens on every link, asks on the uplinks. `changed` is called when a link's prefixes or MTU change.
 
     HostError in the constructor: no raw socket.
     """
@@ -95,6 +100,17 @@ class RouterAdvertisements:
                 )
         return ()
 
+    def mtu(self, interface: str) -> int | None:
+        """The MTU that a router of this link advertised last (RFC 4861 section 4.6.4), in bytes."""
+        return next((ear.mtu_bytes for ear in self._ears.values() if ear.link.name == interface), None)
+
+    def slaac_prefixes(self, interface: str, now: float) -> frozenset[IPv6Network]:
+        """The /64s for address configuration that this link's routers prefer now (RFC 4862 section 5.5.3)."""
+        for ear in self._ears.values():
+            if ear.link.name == interface:
+                return frozenset(prefix for prefix, until in ear.prefixes.items() if until > now)
+        return frozenset()
+
     def _ask(self, ear: _Ear) -> None:
         """Send one solicitation and, until a router answers, two more (RFC 4861 section 6.3.7)."""
         ear.timer = None
@@ -130,4 +146,14 @@ class RouterAdvertisements:
         self.heard += 1
         ear.heard = True
         ear.quiet()
-        return ear.table.update(advert, self._clock())
+        now = self._clock()
+        changed = ear.table.update(advert, now)
+        if advert.mtu_bytes is not None and advert.mtu_bytes != ear.mtu_bytes:
+            ear.mtu_bytes = advert.mtu_bytes
+            changed = True
+        before = self.slaac_prefixes(ear.link.name, now)
+        for info in advert.prefixes[:_MAX_PREFIXES]:
+            if info.autonomous and info.prefix.prefixlen == _SLAAC_LENGTH:
+                ear.prefixes[info.prefix] = now + info.preferred_s
+        ear.prefixes = dict(sorted(ear.prefixes.items(), key=lambda item: -item[1])[:_MAX_PREFIXES])
+        return changed or self.slaac_prefixes(ear.link.name, now) != before

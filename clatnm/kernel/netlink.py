@@ -8,12 +8,13 @@ again. The dumps and the settings go through pyroute2; all of it is synchronous 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from types import TracebackType
@@ -116,8 +117,13 @@ class Netlink:
             self._ip.link("set", index=index, mtu=mtu_bytes)
 
     def add_default_route(self, index: int, route: Ipv4Default) -> None:
-        """The IPv4 default route into our device. Replaces an equal one. HostError."""
+        """A new IPv4 default route into our device. HostError, also when any route of this metric exists."""
         with _reported("cannot add the IPv4 default route"):
+            self._ip.route("add", **_request(index, route))
+
+    def change_default_route(self, index: int, route: Ipv4Default) -> None:
+        """Put `route` in the place of ours with the same metric. HostError."""
+        with _reported("cannot change the IPv4 default route"):
             self._ip.route("replace", **_request(index, route))
 
     def drop_default_route(self, index: int, route: Ipv4Default) -> None:
@@ -138,27 +144,18 @@ def _request(index: int, route: Ipv4Default) -> dict[str, Any]:
     }
 
 
-class _reported:  # noqa: N801 - reads as a statement
+@contextlib.contextmanager
+def _reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
     """Turn what pyroute2 and the kernel raise into HostError with `what` in front."""
-
-    def __init__(self, what: str, *, gone_is_fine: bool = False) -> None:
-        self._what = what
-        self._gone_is_fine = gone_is_fine
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, (NetlinkError, OSError)):
-            return False
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
         # if_nametoindex() sets no errno: the name is all that can be wrong with it.
         code = int(error.code if isinstance(error, NetlinkError) else error.errno or errno.ENODEV)
-        if self._gone_is_fine and code in (errno.ESRCH, errno.ENODEV, errno.ENOENT):
-            return True
+        if gone_is_fine and code in (errno.ESRCH, errno.ENODEV, errno.ENOENT):
+            return
         hint = "run as root" if code == errno.EPERM else ""
-        raise HostError(f"{self._what}: {os.strerror(code)}", errno=code, hint=hint) from error
+        raise HostError(f"{what}: {os.strerror(code)}", errno=code, hint=hint) from error
 
 
 def _sort_address(message: Any, addresses4: dict[int, set[IPv4Address]], addresses6: dict[int, list[Address6]]) -> None:

@@ -40,19 +40,24 @@ def clat_v4(*, used: Collection[IPv4Address], current: IPv4Address | None) -> IP
     return next((address for address in _POOL if address not in used), None)
 
 
-def source_prefix(link: Link, *, towards: IPv6Network, current: IPv6Address | None) -> IPv6Network | None:
+def source_prefix(
+    link: Link, *, advertised: Collection[IPv6Network], towards: IPv6Network, current: IPv6Address | None
+) -> IPv6Network | None:
     """The /64 of `link` that the CLAT address should lie in, or None when the link has none.
 
     RFC 6724 section 5, as far as it can differ between prefixes of one link: not deprecated (rule 3), same
     label as the NAT64 prefix (rule 6), longest match with it (rule 8). Rule 7 does not apply: the address is
-    ours alone and neither temporary nor public. The prefix in use wins among equals, so nothing flaps.
+    ours alone and neither temporary nor public. Before all that come the prefixes `advertised` since the carrier last
+    came back: after a quick roam the addresses of the old network are still there. The prefix in use wins among
+    equals, so nothing flaps.
     """
-    prefixes = {IPv6Network((a.address, 64), strict=False) for a in link.addresses6 if _usable(a)}
+    prefixes = {IPv6Network((a.address, 64), strict=False) for a in link.addresses6 if _usable(a)} | set(advertised)
 
-    def rank(prefix: IPv6Network) -> tuple[bool, int, bool, int]:
+    def rank(prefix: IPv6Network) -> tuple[bool, bool, int, bool, int]:
         same_label = (prefix.network_address in _ULA) == (towards.network_address in _ULA)
         in_use = current is not None and current in prefix
-        return same_label, _common_bits(prefix.network_address, towards.network_address), in_use, -int(prefix[0])
+        alike = _common_bits(prefix.network_address, towards.network_address)
+        return prefix in advertised, same_label, alike, in_use, -int(prefix[0])
 
     return max(prefixes, key=rank, default=None)
 
@@ -94,26 +99,36 @@ def best_default(routes: Iterable[DefaultRoute]) -> DefaultRoute | None:
     return min(routes, key=lambda route: route.metric, default=None)
 
 
-def metric(link: Link, *, taken: Collection[int]) -> int:
+def metric(link: Link, *, dead: Collection[IPv4Address], taken: Collection[int]) -> int:
     """Metric of the IPv4 default route over the translator of `link`.
 
     It sorts like the uplink's own IPv6 route, so the better uplink wins for both families; it is worse than
     any native IPv4 default of that uplink, and never equal to another IPv4 default route (`taken`), since the
-    kernel would refuse the later of two.
+    kernel would refuse the later of two. It is better than a default route whose gateway is `dead`.
     """
-    own = [route.metric for route in (best_default(link.default6), *link.default4) if route is not None]
-    wanted = min(max(own, default=0) + _METRIC_OFFSET, _MAX_METRIC)
+    alive = [route.metric for route in (best_default(link.default6), *live_routes(link, dead)) if route is not None]
+    wanted = min(max(alive, default=0) + _METRIC_OFFSET, _MAX_METRIC)
+    lost = [route.metric for route in link.default4 if route not in live_routes(link, dead)]
+    below = next((metric for metric in range(min(lost) - 1, -1, -1) if metric not in taken), None) if lost else None
+    if below is not None:
+        return min(below, wanted)
     while wanted in taken and wanted < _MAX_METRIC:
         wanted += 1
-    # Only at the very end of the range: being alone is a must, being worse is a wish.
-    while wanted in taken:
-        wanted -= 1
     return wanted
 
 
-def ipv6_mtu(link: Link) -> int:
-    """The largest IPv6 packet for the uplink, never below what every IPv6 link carries (RFC 8200 section 5)."""
-    return max(link.ipv6_mtu_bytes, _IPV6_MIN_MTU)
+def live_routes(link: Link, dead: Collection[IPv4Address]) -> tuple[DefaultRoute, ...]:
+    """The IPv4 default routes of `link` that lead somewhere, or that nothing could come before (metric 0)."""
+    return tuple(route for route in link.default4 if route.gateway not in dead or route.metric == 0)
+
+
+def ipv6_mtu(link: Link, *, advertised: int | None) -> int:
+    """The largest IPv6 packet for the uplink, never below what every IPv6 link carries (RFC 8200 section 5).
+
+    The router's word counts at once, whenever the manager gets round to telling the kernel, which then tells nobody.
+    """
+    own = link.ipv6_mtu_bytes if advertised is None else min(link.ipv6_mtu_bytes, advertised)
+    return max(own, _IPV6_MIN_MTU)
 
 
 def ipv4_mtu(ipv6_mtu_bytes: int) -> int:

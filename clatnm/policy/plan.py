@@ -77,7 +77,12 @@ def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, t
     # What another translator holds stays its own, whichever connection is looked at first.
     held = {run.plan.clat_v4 for interface, run in world.running.items() if interface != uplink.interface}
     clat_v4 = addressing.clat_v4(used=taken.addresses | held, current=current.clat_v4 if current else None)
-    within = addressing.source_prefix(link, towards=candidate.prefix, current=current.clat_v6 if current else None)
+    within = addressing.source_prefix(
+        link,
+        advertised=world.advertised_prefixes.get(uplink.interface, frozenset()),
+        towards=candidate.prefix,
+        current=current.clat_v6 if current else None,
+    )
     if clat_v4 is None or within is None:
         return Reason.NO_CLAT_ADDRESS
     clat_v6 = addressing.clat_v6(
@@ -88,7 +93,7 @@ def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, t
         secret=world.secret,
     )
     route = addressing.best_default(link.default6)
-    ipv6_mtu_bytes = addressing.ipv6_mtu(link)
+    ipv6_mtu_bytes = addressing.ipv6_mtu(link, advertised=world.advertised_mtus.get(uplink.interface))
     return Plan(
         interface=uplink.interface,
         ifindex=link.index,
@@ -102,7 +107,7 @@ def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, t
         link_address=link.link_address,
         ipv6_mtu_bytes=ipv6_mtu_bytes,
         ipv4_mtu_bytes=addressing.ipv4_mtu(ipv6_mtu_bytes),
-        metric=addressing.metric(link, taken=taken.metrics),
+        metric=addressing.metric(link, dead=this.dead_gateways, taken=taken.metrics),
     )
 
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from clatnm.model import DEVICE_PREFIX, Link, Mode, PrefixCandidate, Reason, Retry, Uplink, World
-from clatnm.policy.addressing import CONTINUITY_PREFIX
+from clatnm.policy.addressing import CONTINUITY_PREFIX, live_routes
 
 
 def mode_of(uplink: Uplink, world: World) -> Mode:
@@ -25,11 +25,12 @@ class Case:
     link: Link | None
     candidate: PrefixCandidate | None
     retry: Retry | None
+    dead_gateways: frozenset[IPv4Address]
     now: float
 
     @property
     def native_ipv4(self) -> bool:
-        return self.link is not None and has_native_ipv4(self.link)
+        return self.link is not None and has_native_ipv4(self.link, self.dead_gateways)
 
     @property
     def ipv6(self) -> bool:
@@ -39,7 +40,7 @@ class Case:
         """Short words for logs and `status`, in the order the rules ask."""
         facts = {
             "mode": str(self.mode),
-            "ipv4": "native" if self.native_ipv4 else "none",
+            "ipv4": "native" if self.native_ipv4 else "stale" if self.link and self.dead_gateways else "none",
             "ipv6": "yes" if self.ipv6 else "no",
             "pref64": "none" if self.candidate is None else str(self.candidate.prefix),
         }
@@ -64,13 +65,14 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         link=world.links.get(uplink.interface),
         candidate=candidate,
         retry=world.retries.get(uplink.interface),
+        dead_gateways=world.dead_gateways.get(uplink.interface, frozenset()),
         now=now,
     )
 
 
-def has_native_ipv4(link: Link) -> bool:
-    """An IPv4 default route, and an address to use it with that is neither link-local nor a CLAT's (RFC 7335)."""
-    return bool(link.default4) and any(_is_native(address) for address in link.addresses4)
+def has_native_ipv4(link: Link, dead: Collection[IPv4Address] = ()) -> bool:
+    """An IPv4 default route that leads somewhere, and an address for it, neither link-local nor a CLAT's (RFC 7335)."""
+    return bool(live_routes(link, dead)) and any(_is_native(address) for address in link.addresses4)
 
 
 def _is_native(address: IPv4Address) -> bool:

@@ -86,8 +86,10 @@ class TunTranslator:
 
     async def _move_route(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""
-        await self._host.do(lambda kernel: kernel.add_default_route(self._index, _route(plan)))
-        if plan.metric != old.metric:
+        if plan.metric == old.metric:
+            await self._host.do(lambda kernel: kernel.change_default_route(self._index, _route(plan)))
+        else:
+            await self._host.do(lambda kernel: kernel.add_default_route(self._index, _route(plan)))
             await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(old)))
 
     async def stop(self) -> None:

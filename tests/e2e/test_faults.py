@@ -99,14 +99,15 @@ def pref64(prefix: str, *, code: int, length: int = 2) -> str:
     ],
 )
 def test_broken_option_does_not_become_a_prefix(clean_lab: Lab, raw: str, counted: bool) -> None:
-    clean_lab.a.ra(pref64=[], raw=[raw])
+    clean_lab.a.ra(pref64=[])
     joined = clat.join(clean_lab, wait=False)
-
-    def seen() -> bool:
-        told = joined.daemon.status()["router_advertisements"]
-        return bool(told["dropped"] if counted else told["heard"])
-
-    eventually(seen, message="the advertisement arrived")
+    clat.wait_off(joined.daemon, "no-pref64")
+    which = "dropped" if counted else "heard"
+    before = joined.daemon.status()["router_advertisements"][which]
+    clean_lab.a.ra(raw=[raw])
+    eventually(
+        lambda: joined.daemon.status()["router_advertisements"][which] > before, message="the advertisement arrived"
+    )
     assert clat.connection(joined.daemon)["prefix"] is None
     clean_lab.a.ra(pref64=[["64:ff9b::/96", 600]], raw=[])
     clat.wait_on(joined.daemon)

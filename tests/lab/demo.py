@@ -50,7 +50,7 @@ def _show(lab: Lab) -> None:
     host = lab.host
     daemon = host.daemon()
     eventually(daemon.status, message="the daemon answers")
-    host.add_profile("Cafe", "up0", ipv4_method="auto", ipv4_dhcp_timeout="2")
+    host.add_profile("Cafe", "up0", ipv4_method="auto")
 
     _step("NetworkManager joins the network")
     host.up("Cafe")

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Is the IPv4 we have from here? Detecting network attachment (RFC 4436) after a carrier came back.
+
+A network manager keeps a DHCPv4 lease over a short loss of carrier, and for minutes when the other network has no DHCP
+server to refuse it. So after each flap the known IPv4 gateways are asked, by ARP, whether they are there. One that is
+silent is dead: its default route leads nowhere. One that appears later came from this network and needs no question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+
+from clatnm.errors import HostError, ParseError
+from clatnm.kernel.arp import ArpSocket
+from clatnm.model import Link
+from clatnm.proto import arp
+
+log = logging.getLogger(__name__)
+
+# A gateway on the same link answers within milliseconds; two repetitions make up for lost frames.
+_PROBES = 3
+_INTERVAL_S = 0.1
+# A dead one may come back, or may be a new one of the same address.
+_DEAD_INTERVAL_S = 5.0
+
+
+class _Watch:
+    """The gateways of one link that have not answered since its carrier last came back."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.silent: set[IPv4Address] = set()
+        self.asked = 0
+        self.socket: ArpSocket | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def dead(self) -> frozenset[IPv4Address]:
+        """Those among them that had their chance."""
+        return frozenset(self.silent) if self.asked >= _PROBES else frozenset()
+
+
+class Attachment:
+    """Watches the carrier of the links given to `follow`; `changed` is called when a gateway dies or answers."""
+
+    def __init__(self, *, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._watches: dict[int, _Watch] = {}
+
+    def close(self) -> None:
+        """Stop asking."""
+        for watch in self._watches.values():
+            self._rest(watch)
+
+    def follow(self, links: Mapping[str, Link]) -> None:
+        """Keep up with the links; ask for the gateways of one whose carrier came or went since the last call."""
+        known = {link.index for link in links.values()}
+        for index in self._watches.keys() - known:
+            self._rest(self._watches.pop(index))
+        for link in links.values():
+            watch = self._watches.setdefault(link.index, _Watch(link))
+            flapped = watch.link.carrier_changes != link.carrier_changes
+            watch.link = link
+            if flapped:
+                watch.silent = _gateways(link)
+                watch.asked = 0
+            else:
+                watch.silent &= _gateways(link)
+            if flapped or not watch.silent:
+                self._rest(watch)
+            if watch.silent and watch.timer is None:
+                self._ask(watch)
+
+    def dead(self, interface: str) -> frozenset[IPv4Address]:
+        """The IPv4 gateways of a link that do not answer."""
+        return next((watch.dead for watch in self._watches.values() if watch.link.name == interface), frozenset())
+
+    def _ask(self, watch: _Watch) -> None:
+        """Ask every silent gateway once, and see to it that the next question or the verdict comes."""
+        loop = asyncio.get_running_loop()
+        try:
+            if watch.socket is None:
+                watch.socket = ArpSocket(watch.link.name)
+                loop.add_reader(watch.socket.fileno(), self._listen, watch)
+            for gateway in watch.silent:
+                watch.socket.ask(arp.probe(gateway, link_address=watch.link.link_address or bytes(6)))
+        except HostError as error:
+            log.debug("%s: %s", watch.link.name, error)
+        interval_s = _INTERVAL_S if watch.asked < _PROBES else _DEAD_INTERVAL_S
+        watch.timer = loop.call_later(interval_s, self._unanswered, watch)
+
+    def _unanswered(self, watch: _Watch) -> None:
+        if watch.link.carrier:  # without one, silence says nothing
+            watch.asked += 1
+        if watch.asked == _PROBES:
+            log.debug("%s: IPv4 gateway %s is not on this network", watch.link.name, _names(watch.silent))
+            self._changed()
+        self._ask(watch)
+
+    def _listen(self, watch: _Watch) -> None:
+        assert watch.socket is not None
+        answered: set[IPv4Address] = set()
+        for message in watch.socket.heard():
+            try:
+                answered.add(arp.parse_reply(message))
+            except ParseError:  # somebody else's question, mostly
+                continue
+        if answered & watch.silent:
+            watch.silent -= answered
+            log.debug("%s: IPv4 gateway %s answers", watch.link.name, _names(answered))
+            if not watch.silent:
+                self._rest(watch)
+            self._changed()
+
+    def _rest(self, watch: _Watch) -> None:
+        if watch.timer is not None:
+            watch.timer.cancel()
+            watch.timer = None
+        if watch.socket is not None:
+            asyncio.get_running_loop().remove_reader(watch.socket.fileno())
+            watch.socket.close()
+            watch.socket = None
+
+
+def _names(addresses: set[IPv4Address]) -> str:
+    return ", ".join(str(address) for address in sorted(addresses))
+
+
+def _gateways(link: Link) -> set[IPv4Address]:
+    """The IPv4 gateways of the link's default routes, where there is ARP to find them with."""
+    if link.link_address is None:
+        return set()
+    return {route.gateway for route in link.default4 if isinstance(route.gateway, IPv4Address)}
