@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The files around the code, tried with the programs that read them."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clatnm import __version__
+from clatnm.dbus import names, service
+from clatnm.dbus.bus import Bus
+from clatnm.model import DEVICE_PREFIX
+from tests.lab.requirements import LAB_TOOLS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOOK = REPOSITORY / "nm-dispatcher/90-clatnm"
+NM_CONF = REPOSITORY / "nm-dispatcher/90-clatnm.conf"
+UNIT = REPOSITORY / "packaging/systemd/clatnm.service"
+SPEC = REPOSITORY / "packaging/rpm/clatnm.spec"
+INSTALL = REPOSITORY / "tools/install.sh"
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+NOBODY = 65534
+
+ALL_DEVICES = f"{DEVICE_PREFIX}*"
+
+
+def need(program: str, package: str) -> str:
+    """The program's path; skips, with the reason, where it is not installed."""
+    found = shutil.which(program, path=PATH)
+    if found is None:
+        pytest.skip(f"needs {program} (package {package})")
+    return found
+
+
+# NetworkManager's hook
+
+
+def run_hook(directory: Path, *arguments: str, programs: dict[str, str], **environment: str) -> list[str]:
+    """Run the hook with only these `programs` to call; what they were called with, once all have ended."""
+    bin_directory, told = directory / "bin", directory / "told"
+    bin_directory.mkdir()
+    for name in ("timeout", "sleep"):
+        (bin_directory / name).symlink_to(need(name, "coreutils"))
+    for name, script in programs.items():
+        (bin_directory / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "${{0##*/}}" "$@" >{told}\n{script}\n')
+        (bin_directory / name).chmod(0o755)
+    # Whatever the hook leaves behind in the background still has this pipe: its end is theirs.
+    alive, inherited = os.pipe()
+    with os.fdopen(alive, "rb") as end:
+        done = subprocess.run(
+            [str(HOOK), *arguments],
+            env={"PATH": str(bin_directory), **environment},
+            pass_fds=(inherited,),
+            capture_output=True,
+            timeout=1.5,
+            check=False,
+        )
+        os.close(inherited)
+        end.read()
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    return told.read_text().splitlines() if told.exists() else []
+
+
+def test_hook_pokes_through_busctl(tmp_path: Path) -> None:
+    told = run_hook(tmp_path, "wlan0", "up", programs={"busctl": "exit 0", "dbus-send": "exit 1"})
+    assert told[0] == "busctl"
+    call = told.index("call")
+    assert told[call + 1 :] == [names.BUS_NAME, names.OBJECT_PATH, names.MANAGER_INTERFACE, "Poke", "s", "wlan0 up"]
+    assert {"--timeout=2", "--auto-start=no"} <= set(told[:call])
+
+
+def test_hook_pokes_through_dbus_send_where_busctl_is_missing(tmp_path: Path) -> None:
+    told = run_hook(tmp_path, "wlan0", "up", programs={"dbus-send": "exit 0"})
+    assert told[0] == "dbus-send"
+    assert told[-3:] == [names.OBJECT_PATH, f"{names.MANAGER_INTERFACE}.Poke", "string:wlan0 up"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "environment"),
+    [(f"{DEVICE_PREFIX}wlan0", {}), ("docker0", {"CONNECTION_EXTERNAL": "1"})],
+    ids=["our-own-device", "external-connection"],
+)
+def test_hook_is_silent_about_what_is_no_news(tmp_path: Path, interface: str, environment: dict[str, str]) -> None:
+    assert run_hook(tmp_path, interface, "up", programs={"busctl": "exit 0"}, **environment) == []
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [{"busctl": "exit 1"}, {}, {"busctl": "exec sleep 60"}],
+    ids=["no-daemon", "nothing-to-call", "bus-hangs"],
+)
+def test_hook_never_fails_and_never_waits(tmp_path: Path, programs: dict[str, str]) -> None:
+    run_hook(tmp_path, "wlan0", "up", programs=programs)
+
+
+def test_hook_is_a_poke_and_no_more() -> None:
+    assert len(HOOK.read_text().splitlines()) <= 25
+    assert os.access(HOOK, os.X_OK)
+
+
+# Whose devices they are
+
+
+def test_networkmanager_leaves_our_devices_alone(tmp_path: Path) -> None:
+    program = need("NetworkManager", "network-manager")
+    (tmp_path / "main.conf").write_text("[main]\nplugins=keyfile\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/10-other.conf").write_text("[keyfile]\nunmanaged-devices=interface-name:other0\n")
+    shutil.copy(NM_CONF, tmp_path / "conf.d")
+    told = subprocess.run(
+        [program, f"--config={tmp_path}/main.conf", f"--config-dir={tmp_path}/conf.d", "--print-config"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    merged = configparser.ConfigParser()
+    merged.read_string(told.stdout)
+    assert merged["keyfile"]["unmanaged-devices"] == f"interface-name:other0,interface-name:{ALL_DEVICES}"
+    assert dict(merged["device-clatnm"]) == {"match-device": f"interface-name:{ALL_DEVICES}", "managed": "0"}
+
+
+def test_networkd_leaves_our_devices_alone() -> None:
+    network = configparser.ConfigParser()
+    network.read(REPOSITORY / "networkd/10-clatnm.network")
+    assert network["Match"]["Name"] == ALL_DEVICES
+    assert network["Link"].getboolean("Unmanaged")
+
+
+def test_udev_rule_names_our_devices() -> None:
+    (rule,) = re.findall(r"^[^#\n].*", (REPOSITORY / "packaging/udev/81-clatnm.rules").read_text(), re.MULTILINE)
+    assert {f'KERNEL=="{ALL_DEVICES}"', 'ENV{NM_UNMANAGED}="1"', 'ENV{ID_NET_MANAGED_BY}="org.clatnm1"'} <= set(
+        rule.split(", ")
+    )
+
+
+# The bus policy, under a real dbus-daemon
+
+# As restrictive as the system bus of a distribution: what is not allowed is denied.
+BUS_CONFIG = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={directory}/bus</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  <include>{policy}</include>
+</busconfig>
+"""
+MANAGER, PROPERTIES = names.MANAGER_INTERFACE, names.PROPERTIES
+
+
+@pytest.fixture
+def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a system bus with our policy; DBUS_SYSTEM_BUS_ADDRESS is set to it."""
+    daemon = need("dbus-daemon", "dbus-daemon")
+    # Not pytest's own directory, which nobody but its user may enter.
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        policy = shutil.copy(REPOSITORY / "packaging/dbus/org.clatnm1.conf", directory)
+        (directory / "bus.conf").write_text(BUS_CONFIG.format(directory=directory, policy=policy))
+        process = subprocess.Popen(
+            [daemon, f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+
+
+async def call_as(user: int, address: str, member: str, *arguments: str, to: str = names.BUS_NAME) -> str:
+    """Empty when the call succeeds, else the D-Bus error as dbus-send prints it."""
+    path = names.OBJECT_PATH if to == names.BUS_NAME else names.DBUS_PATH
+    process = await asyncio.create_subprocess_exec(
+        need("dbus-send", "dbus-bin"),
+        f"--bus={address}",
+        "--print-reply",
+        "--reply-timeout=5000",
+        f"--dest={to}",
+        path,
+        member,
+        *arguments,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        user=user,
+        group=user,
+        extra_groups=[],
+    )
+    _, stderr = await process.communicate()
+    return "" if process.returncode == 0 else stderr.decode()
+
+
+async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str], list[str]]:
+    """Offer our object as root; the outcome of every kind of call as `user`, and what Poke was told."""
+    poked: list[str] = []
+
+    async def status() -> str:
+        return "{}"
+
+    connection = await Bus.connect()
+    try:
+        await service.offer(connection, status=status, poke=poked.append)
+        answers = {
+            "status": await call_as(user, address, f"{MANAGER}.Status"),
+            "version": await call_as(user, address, f"{PROPERTIES}.Get", f"string:{MANAGER}", "string:Version"),
+            "introspect": await call_as(user, address, "org.freedesktop.DBus.Introspectable.Introspect"),
+            "ping": await call_as(user, address, "org.freedesktop.DBus.Peer.Ping"),
+            "poke": await call_as(user, address, f"{MANAGER}.Poke", "string:why"),
+        }
+    finally:
+        connection.close()
+    return answers, poked
+
+
+@pytest.mark.root
+def test_bus_policy_lets_everybody_look_but_not_poke(bus: str) -> None:
+    answers, poked = asyncio.run(answers_of_our_object(NOBODY, bus))
+    assert "AccessDenied" in answers.pop("poke")
+    assert set(answers.values()) == {""}
+    assert poked == []
+
+
+@pytest.mark.root
+def test_bus_policy_lets_root_poke(bus: str) -> None:
+    answers, poked = asyncio.run(answers_of_our_object(0, bus))
+    assert set(answers.values()) == {""}
+    assert poked == ["why"]
+
+
+@pytest.mark.root
+def test_bus_policy_keeps_our_name_for_root(bus: str) -> None:
+    take = ("org.freedesktop.DBus.RequestName", f"string:{names.BUS_NAME}", "uint32:0")
+    assert "AccessDenied" in asyncio.run(call_as(NOBODY, bus, *take, to=names.DBUS))
+    assert asyncio.run(call_as(0, bus, *take, to=names.DBUS)) == ""
+
+
+# The service
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists on every machine."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/bin/clatnm daemon", "/bin/sh"))
+    return copy
+
+
+def test_service_is_understood_by_systemd(unit: Path) -> None:
+    done = subprocess.run(
+        [need("systemd-analyze", "systemd"), "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [line for line in done.stderr.splitlines() if UNIT.name in line] == []
+
+
+def test_service_stays_confined(unit: Path) -> None:
+    program = need("systemd-analyze", "systemd")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if int(re.match(r"\d+", version)[0]) < 250:  # type: ignore[index]
+        pytest.skip(f"systemd {version} cannot judge a unit offline")
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=35", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "directive", ["CapabilityBoundingSet", "RestrictAddressFamilies", "DevicePolicy", "SystemCallFilter"]
+)
+def test_service_explains_what_it_keeps(directive: str) -> None:
+    lines = UNIT.read_text().splitlines()
+    (index,) = (index for index, line in enumerate(lines) if line.startswith(f"{directive}="))
+    assert lines[index - 1].startswith("# ")
+
+
+# Installing
+
+
+def install(verb: str, root: Path, prefix: str) -> set[str]:
+    """Run tools/install.sh; the files that are there afterwards, as the running system would call them."""
+    subprocess.run(
+        [str(INSTALL), verb], env={"PATH": PATH, "DESTDIR": str(root), "PREFIX": prefix}, check=True, timeout=60
+    )
+    return {f"/{path.relative_to(root)}" for path in root.rglob("*") if not path.is_dir()}
+
+
+def test_installed_files_are_those_in_the_readme(tmp_path: Path) -> None:
+    files = {file for file in install("files", tmp_path, "/usr/local") if "/man/" not in file}
+    table = re.findall(r"^\| `(/\S+)` \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    made_otherwise = {"/usr/local/bin/clatnm", "/var/lib/clatnm/secret"}
+    assert files == set(table) - made_otherwise
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local", "/opt/clatnm"])
+def test_installed_service_starts_the_installed_program(tmp_path: Path, prefix: str) -> None:
+    install("files", tmp_path, prefix)
+    (installed,) = tmp_path.rglob("clatnm.service")
+    assert f"ExecStart={prefix}/bin/clatnm daemon\n" in installed.read_text()
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+def test_uninstall_leaves_only_the_configuration(tmp_path: Path, prefix: str) -> None:
+    assert len(install("files", tmp_path, prefix)) > 1
+    assert install("uninstall", tmp_path, prefix) == {"/etc/clatnm/clatnm.conf"}
+
+
+def test_install_keeps_a_changed_configuration(tmp_path: Path) -> None:
+    install("files", tmp_path, "/usr")
+    own = tmp_path / "etc/clatnm/clatnm.conf"
+    own.write_text("[clatnm]\nmode = no\n")
+    install("files", tmp_path, "/usr")
+    assert own.read_text() == "[clatnm]\nmode = no\n"
+
+
+def test_installed_hook_is_what_networkmanager_runs(tmp_path: Path) -> None:
+    """It refuses scripts that are not executable or that others may write to."""
+    install("files", tmp_path, "/usr")
+    mode = (tmp_path / "usr/lib/NetworkManager/dispatcher.d/90-clatnm").stat().st_mode
+    assert mode & 0o777 == 0o755
+
+
+def test_spec_file_lists_what_is_installed(tmp_path: Path) -> None:
+    files = install("files", tmp_path, "/usr") | {"/usr/bin/clatnm"}
+    macros = {
+        "_bindir": "/usr/bin",
+        "_datadir": "/usr/share",
+        "_mandir": "/usr/share/man",
+        "_sysconfdir": "/etc",
+        "_udevrulesdir": "/usr/lib/udev/rules.d",
+        "_unitdir": "/usr/lib/systemd/system",
+        "_prefix": "/usr",
+        "nmlibdir": "/usr/lib/NetworkManager",
+    }
+    listed = SPEC.read_text().partition("%files")[2].partition("%changelog")[0]
+    patterns = re.findall(r"^(?:%config\(noreplace\) )?(%\{_?\w+\}/\S+)$", listed, re.MULTILINE)
+    paths = [re.sub(r"%\{(\w+)\}", lambda macro: macros[macro[1]], pattern) for pattern in patterns]
+    assert {file for file in files if not any(fnmatch.fnmatch(file, path) for path in paths)} == set()
+    assert [path for path in paths if not fnmatch.filter(files, path)] == []
+
+
+def test_spec_file_has_the_version_of_the_program() -> None:
+    assert re.findall(r"^Version: +(\S+)$", SPEC.read_text(), re.MULTILINE) == [__version__]
+
+
+# The tools
+
+
+def test_packages_of_the_lab_are_installed_for_the_lab() -> None:
+    table = (REPOSITORY / "tools/packages.sh").read_text().partition("table='")[2].partition("'")[0]
+    rows = [line.split() for line in table.splitlines() if line.strip()]
+    for_lab = {debian for _, debian, _, scope in rows if scope in ("install", "lab")}
+    assert set(LAB_TOOLS.values()) <= for_lab
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "tools").glob("*.sh")), ids=lambda path: path.name)
+def test_tool_is_executable_and_names_its_license(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[1] == "# SPDX-License-Identifier: GPL-2.0-or-later"
