@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""clatnm.dbus over either library, as if the other were not installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.dbus.rooms import Room
+
+
+@pytest.fixture(params=["dbus_next", "dbus_fast"])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    library: str = request.param
+    other = "dbus_fast" if library == "dbus_next" else "dbus_next"
+    pytest.importorskip(f"{library}.aio", reason=f"needs {library}", exc_type=ImportError)
+    package = importlib.import_module("clatnm.dbus")
+    monkeypatch.setitem(sys.modules, other, None)  # importing it raises ImportError
+    for name in ("bus", "service"):
+        monkeypatch.setattr(package, name, None, raising=False)
+        monkeypatch.delitem(sys.modules, f"clatnm.dbus.{name}", raising=False)
+    found = Room(library, importlib.import_module("clatnm.dbus.bus"), importlib.import_module("clatnm.dbus.service"))
+    assert found.bus.MessageBus.__module__.startswith(library)
+    yield found
+    # What was imported here must not stay in place of what monkeypatch restores.
+    for name in ("bus", "service"):
+        sys.modules.pop(f"clatnm.dbus.{name}", None)

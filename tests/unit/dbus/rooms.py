@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a test of `clatnm.dbus` works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Room:
+    """The modules of `clatnm.dbus`, imported anew with one library."""
+
+    library: str
+    bus: Any
+    service: Any
