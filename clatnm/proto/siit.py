@@ -167,7 +167,7 @@ class Siit:
         overhead = IPV6_HEADER_BYTES + (FRAGMENT_HEADER_BYTES if packet.fragmented else 0)
         if overhead + len(payload) > mtu:
             if packet.df:  # RFC 7915 4.1
-                raise Refused(DropReason.TOO_BIG, min(mtu - overhead + IPV4_HEADER_BYTES, 0xFFFF))
+                raise Refused(DropReason.TOO_BIG, mtu - overhead + IPV4_HEADER_BYTES)
             return cut_ipv6(header, payload, mtu=mtu, ident=packet.ident, more=packet.more, offset=packet.offset)
         if packet.fragmented:
             return (header.fragment(payload, ident=packet.ident, more=packet.more, offset=packet.offset),)
