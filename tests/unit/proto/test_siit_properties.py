@@ -167,6 +167,13 @@ def test_in_place_path_agrees_on_generated_packets(
     assert agree(six, False) is simple
 
 
+def canonical(packet: bytes) -> bytes:
+    """An ICMPv4 checksum of 0xffff is 0 in one's complement, and either verifies but for a message of zeros."""
+    if packet[9] == pk.ICMP and packet[22:24] == b"\xff\xff":
+        return packet[:22] + b"\0\0" + packet[24:]
+    return packet
+
+
 @given(messages | opaque, fields)
 def test_there_and_back_again_changes_nothing(message: tuple[int, bytes], fields: dict[str, int]) -> None:
     """CLAT and PLAT in a row: the same IPv4 packet two hops on, but for DF and identification (RFC 7915 5.1)."""
@@ -180,9 +187,7 @@ def test_there_and_back_again_changes_nothing(message: tuple[int, bytes], fields
     pk.check(back)
     assert pk.transport_sum(back) == pk.transport_sum(four)
     assert (back[1], back[4:8], back[8], back[9]) == (four[1], four[4:6] + b"\0\0", four[8] - 2, four[9])
-    if protocol == pk.ICMP and back[22:24] == b"\xff\xff":  # its equal in one's complement
-        back = back[:22] + b"\0\0" + back[24:]
-    assert back[12:] == four[12:]
+    assert canonical(back)[12:] == canonical(four)[12:]
 
 
 @given(messages | opaque, fields, st.integers(1, 40), st.data())
