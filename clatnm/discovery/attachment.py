@@ -3,7 +3,7 @@
 
 A network manager keeps a DHCPv4 lease over a short loss of carrier, and for minutes when the other network has no DHCP
 server to refuse it. So after each flap the known IPv4 gateways are asked, by ARP, whether they are there. One that is
-silent is dead: its default route leads nowhere. One that appears later came from this network and needs no question.
+silent is dead: its default route leads nowhere. One never seen before came with this network and needs no question.
 """
 
 from __future__ import annotations
@@ -25,17 +25,40 @@ _PROBES = 3
 _INTERVAL_S = 0.1
 # A dead one may come back, or may be a new one of the same address.
 _DEAD_INTERVAL_S = 5.0
+_MAX_SUSPECTS = 16
 
 
 class _Watch:
-    """The gateways of one link that have not answered since its carrier last came back."""
+    """One link: which gateways are from here, and which may be from where it was before its carrier changed."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.silent: set[IPv4Address] = set()
+        self.trusted: set[IPv4Address] = set()
+        self.suspects: set[IPv4Address] = set()
         self.asked = 0
         self.socket: ArpSocket | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    def update(self, link: Link) -> bool:
+        """Take in what the kernel has now; True when the carrier changed.
+
+        A route may be absent while the carrier is, so it is not its coming back that makes a gateway a new one.
+        """
+        flapped = self.link.carrier_changes != link.carrier_changes
+        self.link = link
+        if flapped:
+            self.suspects |= self.trusted
+            self.trusted.clear()
+            self.asked = 0
+        if len(self.suspects) > _MAX_SUSPECTS:
+            self.suspects &= _gateways(link)
+        self.trusted |= _gateways(link) - self.suspects
+        return flapped
+
+    @property
+    def silent(self) -> set[IPv4Address]:
+        """The suspects that some default route leads to now."""
+        return self.suspects & _gateways(self.link)
 
     @property
     def dead(self) -> frozenset[IPv4Address]:
@@ -62,14 +85,7 @@ class Attachment:
             self._rest(self._watches.pop(index))
         for link in links.values():
             watch = self._watches.setdefault(link.index, _Watch(link))
-            flapped = watch.link.carrier_changes != link.carrier_changes
-            watch.link = link
-            if flapped:
-                watch.silent = _gateways(link)
-                watch.asked = 0
-            else:
-                watch.silent &= _gateways(link)
-            if flapped or not watch.silent:
+            if watch.update(link) or not watch.silent:
                 self._rest(watch)
             if watch.silent and watch.timer is None:
                 self._ask(watch)
@@ -109,8 +125,9 @@ class Attachment:
             except ParseError:  # somebody else's question, mostly
                 continue
         if answered & watch.silent:
-            watch.silent -= answered
-            log.debug("%s: IPv4 gateway %s answers", watch.link.name, _names(answered))
+            log.debug("%s: IPv4 gateway %s answers", watch.link.name, _names(answered & watch.silent))
+            watch.suspects -= answered
+            watch.trusted |= answered & _gateways(watch.link)
             if not watch.silent:
                 self._rest(watch)
             self._changed()
