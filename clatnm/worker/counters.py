@@ -66,7 +66,7 @@ class Counters:
         self.reassembly_timeouts = 0  # datagrams of which fragments were held in vain
 
     def snapshot(self) -> dict[str, Any]:
-        """JSON values: `ipv4_to_ipv6` and `ipv6_to_ipv4` as `Flow.snapshot`, `neighbour` received and sent, `reassembly_timeouts`."""
+        """JSON values: `Flow.snapshot` of either direction, messages received and sent, reassembly timeouts."""
         return {
             "ipv4_to_ipv6": self.to_ipv6.snapshot(),
             "ipv6_to_ipv4": self.to_ipv4.snapshot(),
