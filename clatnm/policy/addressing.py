@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import chain
 
 from clatnm.model import DEVICE_PREFIX, Address6, DefaultRoute, Link
 
@@ -106,15 +107,13 @@ def metric(link: Link, *, dead: Collection[IPv4Address], taken: Collection[int])
     any native IPv4 default of that uplink, and never equal to another IPv4 default route (`taken`), since the
     kernel would refuse the later of two. It is better than a default route whose gateway is `dead`.
     """
-    alive = [route.metric for route in (best_default(link.default6), *live_routes(link, dead)) if route is not None]
-    wanted = min(max(alive, default=0) + _METRIC_OFFSET, _MAX_METRIC)
-    lost = [route.metric for route in link.default4 if route not in live_routes(link, dead)]
-    below = next((metric for metric in range(min(lost) - 1, -1, -1) if metric not in taken), None) if lost else None
-    if below is not None:
-        return min(below, wanted)
-    while wanted in taken and wanted < _MAX_METRIC:
-        wanted += 1
-    return wanted
+    live = live_routes(link, dead)
+    alive = [route.metric for route in (best_default(link.default6), *live) if route is not None]
+    highest = min((route.metric - 1 for route in link.default4 if route not in live), default=_MAX_METRIC)
+    wanted = min(max(alive, default=0) + _METRIC_OFFSET, highest)
+    # Being alone is a must, everything else a wish.
+    ways = chain(range(wanted, highest + 1), range(wanted - 1, -1, -1), range(highest + 1, _MAX_METRIC + 1))
+    return next(metric for metric in ways if metric not in taken)
 
 
 def live_routes(link: Link, dead: Collection[IPv4Address]) -> tuple[DefaultRoute, ...]:
