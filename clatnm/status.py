@@ -21,6 +21,9 @@ EXPLANATIONS: Mapping[Reason, str] = {
 }
 
 
+_KILO = 1000.0
+
+
 def state_of(run: Running | None) -> str:
     """`off`, or the translator's state."""
     return "off" if run is None else str(run.state)
@@ -116,4 +119,32 @@ def _connection_text(told: Mapping[str, Any]) -> str:
 
 
 def _counter_lines(counters: Mapping[str, Any]) -> list[str]:
-    return [f"  {key:9} {value}" for key, value in counters.items()]
+    """One line a direction: `IPv4→IPv6 12 packets, 3.4 kB (tcp 10, udp 2), 1 of them by the slow path; dropped: …`."""
+    lines: list[str] = []
+    for key, title in (("ipv4_to_ipv6", "IPv4→IPv6"), ("ipv6_to_ipv4", "IPv6→IPv4")):
+        flow = counters.get(key)
+        if not flow:
+            continue
+        protocols = flow["protocols"]
+        packets = sum(row["packets"] for row in protocols.values())
+        size = _size(sum(row["bytes"] for row in protocols.values()))
+        line = f"  {title} {packets} packets, {size}"
+        if packets:
+            each = ", ".join(f"{name} {row['packets']}" for name, row in protocols.items())
+            line += f" ({each})"
+        if flow["slow"]:
+            line += f", {flow['slow']} by the slow path"
+        if flow["drops"]:
+            line += f"; dropped: {', '.join(f'{reason} {count}' for reason, count in sorted(flow['drops'].items()))}"
+        lines.append(line)
+    return lines
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < _KILO:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= _KILO
+    return f"{size:.1f} TB"
