@@ -79,7 +79,10 @@ class IcmpTranslator:
             raise Refused(DropReason.CHECKSUM)
         units = rest >> 16 & 0xFF if kind in _EXTENSIBLE_V4 else 0
         original, extension = _split(packet.payload[HEADER_BYTES:], units * _UNIT_V4)
-        quoted = self._quoted_to_v6(original)
+        try:
+            quoted = self._quoted_to_v6(original)
+        except Refused:
+            raise Refused(DropReason.ICMP_INNER) from None
         header = icmp_codes.error_to_v6(kind, code, rest, quoted_total=quoted.size, mtus=self._mtus)
         if header is None:
             raise Refused(DropReason.ICMP_TYPE)
@@ -103,7 +106,10 @@ class IcmpTranslator:
             raise Refused(DropReason.CHECKSUM)
         units = rest >> 24 if kind in _EXTENSIBLE_V6 else 0
         original, extension = _split(packet.payload[HEADER_BYTES:], units * _UNIT_V6)
-        quoted = self._quoted_to_v4(original)
+        try:
+            quoted = self._quoted_to_v4(original)
+        except Refused:
+            raise Refused(DropReason.ICMP_INNER) from None
         header = icmp_codes.error_to_v4(kind, code, rest, fragment=quoted.fragment, mtus=self._mtus)
         if header is None:
             raise Refused(DropReason.ICMP_TYPE)
@@ -113,13 +119,10 @@ class IcmpTranslator:
 
     def _quoted_to_v6(self, data: bytes) -> _Quoted:
         """A packet from a remote host to us, translated but for its TTL (RFC 7915 4.3)."""
-        try:
-            packet = parse_ipv4(data, quoted=True)
-            source = self._addresses.remote_to_v6(packet.source)
-            destination = self._addresses.local_to_v6(packet.destination)
-            protocol = protocol_to_v6(packet.protocol)
-        except Refused:
-            raise Refused(DropReason.ICMP_INNER) from None
+        packet = parse_ipv4(data, quoted=True)
+        source = self._addresses.remote_to_v6(packet.source)
+        destination = self._addresses.local_to_v6(packet.destination)
+        protocol = protocol_to_v6(packet.protocol)
         if destination is None:
             raise Refused(DropReason.ICMP_INNER)
         header = Ipv6Header(
@@ -144,13 +147,10 @@ class IcmpTranslator:
 
     def _quoted_to_v4(self, data: bytes) -> _Quoted:
         """A packet of ours to a remote host, translated but for its hop limit (RFC 7915 5.3)."""
-        try:
-            packet = parse_ipv6(data, quoted=True)
-            source = self._addresses.local_to_v4(packet.source)
-            destination = self._addresses.remote_to_v4(packet.destination)
-            protocol = protocol_to_v4(packet.protocol)
-        except Refused:
-            raise Refused(DropReason.ICMP_INNER) from None
+        packet = parse_ipv6(data, quoted=True)
+        source = self._addresses.local_to_v4(packet.source)
+        destination = self._addresses.remote_to_v4(packet.destination)
+        protocol = protocol_to_v4(packet.protocol)
         if source is None or packet.late_extension:
             raise Refused(DropReason.ICMP_INNER)
         header = Ipv4Header(

@@ -123,10 +123,15 @@ def _no_errors_about() -> Iterator[Vector]:
     yield to_v6("4to6-silent-about-unknown-icmp", "1122-3.2.2", four, drop=("hop-limit",))
     four = pk.summed(out_v4(pk.icmp(8), ICMP, ttl=1))
     yield to_v6("4to6-answers-echo", "1812-4.3.2.7", four, drop=("hop-limit",), reply=(error_v4(11, 0, 0, four),))
+    for kind in (0, 13, 14, 15, 16, 17, 18):
+        four = pk.summed(out_v4(pk.icmp(kind), ICMP, ttl=1))
+        reply = error_v4(11, 0, 0, four)
+        yield to_v6(f"4to6-answers-query-{kind}", "1812-4.3.2.7", four, drop=("hop-limit",), reply=(reply,))
     four = out_v4(bytes(16), UDP, ttl=1, offset=64)
     yield to_v6("4to6-silent-about-later-fragment", "1812-4.3.2.7", four, drop=("hop-limit",))
-    four = pk.summed(out_v4(pk.udp(UDP_DATA), UDP, ttl=1, destination="224.0.0.5"))
-    yield to_v6("4to6-silent-about-multicast", "1812-4.3.2.7", four, drop=("hop-limit",))
+    for address in ("224.0.0.5", "225.1.2.3", "239.255.255.250", "255.255.255.255"):
+        four = pk.summed(out_v4(pk.udp(UDP_DATA), UDP, ttl=1, destination=address))
+        yield to_v6(f"4to6-silent-about-{address}", "1812-4.3.2.7", four, drop=("hop-limit",))
     quoted = pk.summed(out_v6(pk.udp(UDP_DATA), UDP))
     six = pk.summed(in_v6(pk.icmp(1, 0, 0, quoted), ICMPV6, hop_limit=1))
     yield to_v4("6to4-silent-about-error", "4443-2.4", six, drop=("hop-limit",))

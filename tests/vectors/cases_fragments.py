@@ -98,6 +98,14 @@ def _one_by_one() -> Iterator[Vector]:
         pieces = fragments_v6(bytes(64), protocol, 32)
         yield to_v6(f"4to6-fragment-{name}", "7915-4.5", *fragments_v4(bytes(64), protocol, 32), forward=pieces)
     yield from _atomic()
+    last = bytes(3)  # ends at byte 65515, the last one of an IPv4 datagram
+    six = (in_v6(pk.fragment_header(47, offset=65512, ident=IDENT) + last, 44),)
+    yield to_v4("6to4-fragment-at-64k", "791", *six, forward=(in_v4(last, 47, offset=65512, ident=IDENT),))
+    six = (out_v6(pk.fragment_header(47, offset=65512, ident=IDENT) + last, 44),)
+    yield to_v6("4to6-fragment-at-64k", "791", out_v4(last, 47, offset=65512, ident=IDENT), forward=six)
+    beyond = in_v6(pk.fragment_header(47, offset=65512) + bytes(4), 44)
+    yield to_v4("6to4-fragment-past-64k", "791", beyond, drop=("malformed",))
+    yield to_v6("4to6-fragment-past-64k", "791", out_v4(bytes(4), 47, offset=65512), drop=("malformed",))
     beyond = in_v6(pk.fragment_header(UDP, offset=0xFFF8) + bytes(16), 44)
     yield to_v4("6to4-fragment-behind-64k", "791", beyond, drop=("malformed",))
     yield to_v6("4to6-fragment-behind-64k", "791", out_v4(bytes(16), UDP, offset=0xFFF8), drop=("malformed",))
@@ -160,6 +168,8 @@ def _too_big_v4() -> Iterator[Vector]:
     body = pk.udp(bytes(4000))
     pieces = fragments_v6(sent_v6(body, UDP), UDP, 1232, 2464, 3696)
     yield to_v6("4to6-cut-many", "7915-4.1", out_v4(sent(body, UDP), UDP, ident=IDENT), forward=pieces, config=SMALL)
+    echo = pk.summed(out_v4(pk.icmp(8, 0, 7, bytes(1480)), ICMP, df=True))
+    yield to_v6("4to6-df-echo", "7915-4.1", echo, drop=("too-big",), reply=(error_v4(3, 4, 1480, echo),))
     # A fragment cut again keeps its place; with DF its sender has to leave room for the Fragment header as well.
     message = bytes(1304)
     given = out_v4(message, 47, mf=True, offset=1304, ident=IDENT)

@@ -247,6 +247,8 @@ def _extensions() -> Iterator[Vector]:
     }
     for name, headers in kept.items():
         yield to_v4(f"6to4-skips-{name}", "7915-5.1", chain(*headers), forward=(four,))
+    nothing = in_v6(b"\x3b" + pad, 0)
+    yield to_v4("6to4-skips-to-nothing", "7915-5.1", nothing, forward=(in_v4(b"", 59),))
     for name, headers, pointer in (("first", [(43, undone)], 43), ("second", [(0, pad), (43, undone)], 51)):
         six = chain(*headers)
         reply = error_v6(4, 0, pointer, six)
