@@ -157,6 +157,8 @@ class Retry:
     not_before: float
     collisions: int = 0
     """How many CLAT addresses duplicate address detection has refused so far (RFC 7217 DAD_Counter)."""
+    refused: frozenset[str] = frozenset()
+    """Backends that could not start, so that the next one is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,11 +97,11 @@ class Supervisor:
         try:
             run.translator = await self._backends[run.plan.backend].start(run.plan)
         except ClatnmError as error:
-            self._failed(run, str(error), ran_for_s=0.0)
+            self._failed(run, str(error), ran_for_s=None)
             return
         except Exception as error:  # a bug in a backend: its connection must not be stuck in `starting`
             log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
-            self._failed(run, repr(error), ran_for_s=0.0)
+            self._failed(run, repr(error), ran_for_s=None)
             return
         run.start_ms = (time.monotonic() - began) * 1000
         run.state, run.began = RunState.ON, self._clock()
@@ -137,11 +137,13 @@ class Supervisor:
         else:
             self._failed(run, ended.error, ran_for_s=self._clock() - run.began)
 
-    def _failed(self, run: _Run, error: str, *, ran_for_s: float) -> None:
+    def _failed(self, run: _Run, error: str, *, ran_for_s: float | None) -> None:
         interface = run.plan.interface
-        entry = retry.failed(self.retries.get(interface), error=error, ran_for_s=ran_for_s, now=self._clock())
+        previous = self.retries.get(interface)
+        now = self._clock()
+        entry = retry.failed(previous, error=error, backend=run.plan.backend, ran_for_s=ran_for_s, now=now)
         self.retries[interface] = entry
-        wait_s = entry.not_before - self._clock()
+        wait_s = entry.not_before - now
         log.warning("%s: %s; %s", interface, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
         self._gone(run)
 

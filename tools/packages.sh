@@ -16,6 +16,7 @@ esac
 table='
     python3            python3            python3           install
     venv               python3-venv       python3           install
+    clang              clang              clang             install
     ip                 iproute2           iproute           lab
     nsenter            util-linux         util-linux        lab
     sysctl             procps             procps-ng         lab

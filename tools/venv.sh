@@ -20,7 +20,16 @@ place() { printf '%s' "${1% *}"; }
 
 stamp=$(cat .venv/.stamp 2>/dev/null || true)
 now=$(identity || true)
+
+# The fast path's programs, when their source is newer than what was made of it.
+programs() {
+    local made=clatnm/bpf/clat.json
+    [ -n "$(find clatnm/bpf -name '*.[ch]' -newer "$made" 2>/dev/null)" ] || [ ! -e "$made" ] || return 0
+    .venv/bin/python -m clatnm.bpf.build || say "the eBPF path is left out; all traffic goes through user space"
+}
+
 if [ -n "$now" ] && [ "$now" = "$stamp" ]; then
+    programs
     exit 0
 fi
 if [ -e .venv ] && [ ! -w .venv ]; then
@@ -39,3 +48,4 @@ say "installing clatnm and what its tests need into .venv"
 # dbus-fast beside dbus-next: the tests run against both.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 'dbus-fast>=2.21'
 identity >.venv/.stamp
+programs

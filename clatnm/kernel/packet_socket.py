@@ -44,10 +44,13 @@ _HINTS: Final = {
 }
 
 
-def open_packet_socket(ifindex: int, *, link_layer: bool, clat_v6: IPv6Address) -> socket.socket:
+def open_packet_socket(
+    ifindex: int, *, link_layer: bool, clat_v6: IPv6Address, neighbours_only: bool = False
+) -> socket.socket:
     """A non-blocking packet socket on a link, each packet behind a 10-byte vnet header.
 
     `link_layer`: packets begin with an Ethernet header; False for links without one (WWAN, PPP, WireGuard).
+    `neighbours_only`: hear neighbour discovery and nothing else, because hooks take the rest.
     HostError with a hint when the kernel refuses.
     """
     sock = None
@@ -56,7 +59,7 @@ def open_packet_socket(ifindex: int, *, link_layer: bool, clat_v6: IPv6Address) 
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         sock.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        _attach(sock, filter_program(clat_v6, link_layer=link_layer))
+        _attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
         _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BYTES)
         _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BYTES)
         sock.bind((socket.if_indextoname(ifindex), _ETH_P_IPV6))
@@ -117,19 +120,25 @@ class _Test(NamedTuple):
     no: str
 
 
-def filter_program(clat_v6: IPv6Address, *, link_layer: bool) -> bytes:
+def filter_program(clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: bool = False) -> bytes:
     """`struct sock_filter[]` that passes what the module's docstring names, and nothing sent to other stations."""
     ip = ETHERNET_BYTES if link_layer else 0
-    tests = [_Test("start", _LOAD_WORD, _PACKET_TYPE, _OTHER_HOST, "reject", "ours")]
-    tests += _destination("ours", ip, clat_v6, no="neighbours" if link_layer else "reject")
+    neighbours = "neighbours" if link_layer else "reject"
+    # Jumps go forward only, so what is asked last stands last.
+    first, otherwise = (neighbours, "ours") if neighbours_only else ("ours", "reject")
+    tests = [_Test("start", _LOAD_WORD, _PACKET_TYPE, _OTHER_HOST, "reject", first)]
+    if not neighbours_only:
+        tests += _destination("ours", ip, clat_v6, no=neighbours)
     if link_layer:
         tests += [
             _Test("neighbours", _LOAD_BYTE, ip + _NEXT_HEADER, _ICMPV6, "solicitation", "reject"),
             _Test("solicitation", _LOAD_BYTE, ip + _ICMP_TYPE, _SOLICITATION, "for us", "advertisement"),
             _Test("advertisement", _LOAD_BYTE, ip + _ICMP_TYPE, _ADVERTISEMENT, "for all", "reject"),
-            *_destination("for us", ip, solicited_node(clat_v6), no="reject"),
-            *_destination("for all", ip, _ALL_NODES, no="reject"),
+            *_destination("for us", ip, solicited_node(clat_v6), no=otherwise),
+            *_destination("for all", ip, _ALL_NODES, no=otherwise),
         ]
+    if neighbours_only:
+        tests += _destination("ours", ip, clat_v6, no="reject")
     return _assemble(tests)
 
 

@@ -12,6 +12,7 @@ from clatnm.model import (
     Plan,
     PrefixCandidate,
     Reason,
+    Retry,
     Running,
     RunState,
     Start,
@@ -70,7 +71,7 @@ def choose_prefix(candidates: Sequence[PrefixCandidate], running: Running | None
 
 def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, taken: _Taken) -> Plan | Reason:
     uplink = this.uplink
-    backend = _backend(world)
+    backend = _backend(world, this.retry)
     if backend is None:
         return Reason.NO_TRANSLATOR
     current = _current(uplink, link, world)
@@ -119,10 +120,12 @@ def _current(uplink: Uplink, link: Link, world: World) -> Plan | None:
     return running.plan
 
 
-def _backend(world: World) -> str | None:
-    """The first backend that works here, of those the configuration allows."""
+def _backend(world: World, retry: Retry | None) -> str | None:
+    """The first backend that works here, of those the configuration allows; one that could not start comes last."""
     wanted = world.settings.backend
-    return next((name for name, fault in world.backends.items() if not fault and wanted in ("auto", name)), None)
+    able = [name for name, fault in world.backends.items() if not fault and wanted in ("auto", name)]
+    refused = retry.refused if retry else frozenset()
+    return next((name for name in able if name not in refused), able[0] if able else None)
 
 
 def _own_devices(world: World) -> set[str]:

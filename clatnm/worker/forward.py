@@ -13,18 +13,15 @@ one does. All it declines goes whole through `Siit`.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
-from clatnm.proto.eam import EamTable, host_pair
 from clatnm.proto.inplace import DECLINED, InPlace
 from clatnm.proto.ndp import NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION
-from clatnm.proto.siit import Outcome, Siit, SiitConfig
-from clatnm.worker import offload, vnet
-from clatnm.worker.counters import Counters, Flow, Loss
+from clatnm.worker import vnet
+from clatnm.worker.counters import Counters, Flow
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
+from clatnm.worker.slow import SlowPath, boottime, ipv4_mtu_bytes, random_ident
 from clatnm.worker.wire import WorkerConfig
 
 BATCH: Final = 64  # packets a wake-up, so that neither direction starves the other
@@ -35,14 +32,6 @@ _BUFFER_BYTES: Final = _IPV4_AT + 65536 + 256
 _ICMPV6: Final = bytes((58,))
 _NEIGHBOUR: Final = (bytes((NEIGHBOR_SOLICITATION,)), bytes((NEIGHBOR_ADVERTISEMENT,)))
 _PLAIN: Final = (vnet.BLANK, 0)
-
-Deliver: TypeAlias = "Callable[[bytes, Flow, float], bool]"
-Translate: TypeAlias = "Callable[[bytes, float], Outcome]"
-
-
-def boottime() -> float:
-    """The clock of everything here, in seconds; it runs on during suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Forwarder:
@@ -60,19 +49,19 @@ class Forwarder:
         self._to_ipv6_header = vnet.rewriter(gso=vnet.TO_IPV6, transport_in=20, transport_out=ipv6_at)
         self._to_ipv4_header = vnet.rewriter(gso=vnet.TO_IPV4, transport_in=ipv6_at, transport_out=20)
         self._inplace = _inplace(config)
-        self._siit = Siit(_siit_config(config), first_ident=_random_ident())
+        self._slow = SlowPath(config, counters)
 
     def reconfigure(self, config: WorkerConfig) -> None:
         """Translate by another config from the next packet on. The kind of link stays."""
         self._inplace = _inplace(config)
-        self._siit.reconfigure(_siit_config(config))
+        self._slow.reconfigure(config)
 
     def deadline(self) -> float | None:
         """When `expire` is due next, None while nothing waits to be reassembled."""
-        return self._siit.next_deadline()
+        return self._slow.deadline()
 
     def expire(self, now: float) -> None:
-        self._counters.reassembly_timeouts += self._siit.expire(now)
+        self._slow.expire(now)
 
     def from_tun(self) -> None:
         """Translate what the host has sent, up to `BATCH` packets. HostError when a device is gone."""
@@ -92,7 +81,7 @@ class Forwarder:
             protocol = buf[_IPV4_AT + 9]
             start = translate(buf, _IPV4_AT, end, partial, header[1]) if header else DECLINED
             if start == DECLINED or header is None:
-                self._odd_from_tun(bytes(view[at:end]), flow)
+                self._odd_from_tun(bytes(view[at:end]))
                 continue
             hop = link.header
             if hop is None:
@@ -129,7 +118,7 @@ class Forwarder:
             protocol = buf[_IPV6_AT + 6]
             start = translate(buf, _IPV6_AT, end, partial, header[1]) if header else DECLINED
             if start == DECLINED or header is None:
-                self._odd_from_uplink(bytes(view[at:end]), flow)
+                self._odd_from_uplink(bytes(view[at:end]))
                 continue
             out = start - vnet.SIZE
             buf[out:start] = header[0]
@@ -142,38 +131,16 @@ class Forwarder:
             sizes[protocol] += end - _IPV6_AT
             flow.fast += 1
 
-    def _odd_from_tun(self, data: bytes, flow: Flow) -> None:
-        self._slow(data, vnet.SIZE, self._siit.from_ipv4, flow, forward=self._send_uplink, reply=self._write_tun)
+    def _odd_from_tun(self, data: bytes) -> None:
+        self._slow.to_ipv6(data, link_bytes=0, forward=self._send_uplink, reply=self._write_tun)
 
-    def _odd_from_uplink(self, data: bytes, flow: Flow) -> None:
-        ip = vnet.SIZE + self._link.header_bytes
+    def _odd_from_uplink(self, data: bytes) -> None:
+        link_bytes = self._link.header_bytes
+        ip = vnet.SIZE + link_bytes
         if data[ip + 6 : ip + 7] == _ICMPV6 and data[ip + 40 : ip + 41] in _NEIGHBOUR:
             self._link.receive(data[vnet.SIZE :], boottime())
         else:
-            self._slow(data, ip, self._siit.from_ipv6, flow, forward=self._write_tun, reply=self._send_uplink)
-
-    def _slow(
-        self, data: bytes, ip: int, translate: Translate, flow: Flow, *, forward: Deliver, reply: Deliver
-    ) -> None:
-        """What the fast path declined: the packet at data[ip:] behind its vnet and link-layer headers."""
-        parts = offload.complete(data[ip:], header=data[: vnet.SIZE], link_bytes=ip - vnet.SIZE)
-        if parts is None:
-            flow.drop(Loss.BAD_OFFLOAD)
-            return
-        now = boottime()
-        for part in parts:
-            outcome = translate(part, now)
-            forwarded = sum(forward(packet, flow, now) for packet in outcome.forward)
-            flow.replies += sum(reply(packet, flow, now) for packet in outcome.reply)
-            if forwarded:
-                flow.slow += 1
-                protocol = part[9] if part[0] >> 4 == 4 else part[6]
-                flow.packets[protocol] += 1
-                flow.bytes[protocol] += len(part)
-            elif outcome.drop is not None:
-                flow.drop(outcome.drop)
-            elif not outcome.forward:
-                flow.held += 1
+            self._slow.to_ipv4(data, link_bytes=link_bytes, forward=self._write_tun, reply=self._send_uplink)
 
     def _send_uplink(self, packet: bytes, flow: Flow, now: float) -> bool:
         return self._link.forward(vnet.BLANK, packet, now)
@@ -196,33 +163,13 @@ class _Buffer:
         return self._buf, self._view, self._read_at, self._into
 
 
-def _ipv4_mtu_bytes(config: WorkerConfig) -> int:
-    """The TUN device has the uplink's MTU: a translated packet is 20 bytes shorter, so it always fits."""
-    return min(config.ipv6_mtu_bytes, 0xFFFF)
-
-
 def _inplace(config: WorkerConfig) -> InPlace:
     return InPlace(
         config.clat_v4,
         config.clat_v6,
         config.prefix,
         ipv6_mtu_bytes=config.ipv6_mtu_bytes,
-        ipv4_mtu_bytes=_ipv4_mtu_bytes(config),
+        ipv4_mtu_bytes=ipv4_mtu_bytes(config),
         well_known_strict=config.well_known_strict,
-        first_ident=_random_ident(),
-    )
-
-
-def _random_ident() -> int:
-    return int.from_bytes(os.urandom(2), "big")
-
-
-def _siit_config(config: WorkerConfig) -> SiitConfig:
-    return SiitConfig(
-        prefix=config.prefix,
-        eam=EamTable([host_pair(config.clat_v4, config.clat_v6)]),
-        ipv6_mtu_bytes=config.ipv6_mtu_bytes,
-        ipv4_mtu_bytes=_ipv4_mtu_bytes(config),
-        icmp_source=config.icmp_source,
-        well_known_strict=config.well_known_strict,
+        first_ident=random_ident(),
     )

@@ -13,9 +13,11 @@ from typing import Final
 from clatnm.errors import ConfigError
 from clatnm.worker import wire
 from clatnm.worker.counters import Counters
-from clatnm.worker.forward import Forwarder, boottime
+from clatnm.worker.forward import Forwarder
+from clatnm.worker.hooked import HookedForwarder
 from clatnm.worker.link import EthernetLink, Link, PlainLink
 from clatnm.worker.port import UplinkPort, tun_port
+from clatnm.worker.slow import boottime
 from clatnm.worker.wire import WorkerConfig
 
 _LOOK_AGAIN_S: Final = 1.0  # how often to ask whether an uplink that is down still exists
@@ -49,7 +51,8 @@ class Worker:
         else:
             self._link = EthernetLink(self._uplink, self._counters, on_conflict=self._tell_conflict)
         tun = tun_port(tun_fd)
-        self._forwarder = Forwarder(config, tun=tun, uplink=self._uplink, link=self._link, counters=self._counters)
+        kind = HookedForwarder if config.hooked else Forwarder
+        self._forwarder = kind(config, tun=tun, uplink=self._uplink, link=self._link, counters=self._counters)
         self._look_at: float | None = None
         self._ready = {tun_fd: self._forwarder.from_tun, uplink.fileno(): self._forwarder.from_uplink}
         self._poll = select.epoll()

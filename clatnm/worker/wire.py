@@ -36,6 +36,7 @@ class WorkerConfig:
 
     `link_address` is the uplink's own MAC, None for a link without Ethernet header and neighbour discovery.
     `gateway` is the next hop, None when every destination is a neighbour itself (or there are no neighbours).
+    `hooked`: hooks in the kernel translate what is simple and move the rest between TUN and uplink.
     """
 
     clat_v4: IPv4Address
@@ -47,6 +48,7 @@ class WorkerConfig:
     gateway: IPv6Address | None = None
     well_known_strict: bool = True
     icmp_source: IPv4Address = DUMMY_ICMP_SOURCE
+    hooked: bool = False
 
     def __post_init__(self) -> None:
         if not self.uplink:
@@ -75,6 +77,7 @@ class WorkerConfig:
             "gateway": None if self.gateway is None else str(self.gateway),
             "well_known_strict": self.well_known_strict,
             "icmp_source": str(self.icmp_source),
+            "hooked": self.hooked,
         }
 
     @classmethod
@@ -95,6 +98,7 @@ class WorkerConfig:
                 gateway=None if gateway is None else _unscoped(gateway),
                 well_known_strict=fields.flag("well_known_strict", default=True),
                 icmp_source=IPv4Address(fields.text("icmp_source", default=str(DUMMY_ICMP_SOURCE))),
+                hooked=fields.flag("hooked", default=False),
             )
         except (ValueError, ParseError) as error:
             raise ConfigError(f"config: {error}") from None

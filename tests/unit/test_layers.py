@@ -34,13 +34,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "policy": frozenset({"compat", "errors", "model", "proto"}),
     # the machine
     "dbus": LEAVES,
-    "kernel": LEAVES | {"proto"},
+    "bpf": set(),
+    "kernel": LEAVES | {"bpf", "proto"},
     "worker": LEAVES | {"proto"},
     "templates": LEAVES,
     # what the daemon is made of: three that do not know each other
     "uplinks": LEAVES | {"config", "dbus", "kernel"},
     "discovery": LEAVES | {"dbus", "kernel", "proto"},
-    "translators": LEAVES | {"kernel", "proto", "templates", "worker"},
+    "translators": LEAVES | {"bpf", "kernel", "proto", "templates", "worker"},
     # wiring
     "supervisor": LEAVES | {"policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "status", "translators"},

@@ -18,7 +18,7 @@ def waits(*runs_s: float) -> list[float]:
     now, entry, found = NOW, None, []
     for ran_for_s in runs_s:
         now += ran_for_s
-        entry = retry.failed(entry, error="died", ran_for_s=ran_for_s, now=now)
+        entry = retry.failed(entry, error="died", backend="tun", ran_for_s=ran_for_s, now=now)
         found.append(round(entry.not_before - now, 6))
         now = entry.not_before
     return found
@@ -40,9 +40,25 @@ def test_wait_grows_with_failures_in_a_row(runs_s: list[float], expected_s: list
 
 
 def test_failure_keeps_its_error_and_counts() -> None:
-    first = retry.failed(None, error="no /dev/net/tun", ran_for_s=0, now=NOW)
+    first = retry.failed(None, error="no /dev/net/tun", backend="tun", ran_for_s=0, now=NOW)
     assert first == Retry(failures=1, error="no /dev/net/tun", not_before=NOW)
-    assert retry.failed(first, error="other", ran_for_s=0, now=NOW).failures == 2
+    assert retry.failed(first, error="other", backend="tun", ran_for_s=0, now=NOW).failures == 2
+
+
+def test_backend_that_cannot_start_gives_way_to_the_next() -> None:
+    backends = {"ebpf": "", "tun": ""}
+    assert the_plan(a_world(backends=backends)).backend == "ebpf"
+    entry = retry.failed(None, error="refused", backend="ebpf", ran_for_s=None, now=NOW)
+    assert the_plan(a_world(backends=backends, retries={"wlan0": entry})).backend == "tun"
+    entry = retry.failed(entry, error="refused", backend="tun", ran_for_s=None, now=NOW)
+    world = a_world(backends=backends, retries={"wlan0": entry})
+    assert the_plan(world, now=entry.not_before).backend == "ebpf"
+
+
+def test_backend_that_started_and_died_is_kept() -> None:
+    entry = retry.failed(None, error="died", backend="ebpf", ran_for_s=NEVER_RAN, now=NOW)
+    world = a_world(backends={"ebpf": "", "tun": ""}, retries={"wlan0": entry})
+    assert the_plan(world).backend == "ebpf"
 
 
 def test_collision_takes_the_next_address_at_once_and_is_no_failure() -> None:
@@ -52,10 +68,10 @@ def test_collision_takes_the_next_address_at_once_and_is_no_failure() -> None:
 
 
 def test_collision_keeps_the_failures_and_a_failure_keeps_the_collisions() -> None:
-    entry = retry.failed(None, error="died", ran_for_s=0, now=NOW)
+    entry = retry.failed(None, error="died", backend="tun", ran_for_s=0, now=NOW)
     entry = retry.collided(entry, address="2001:db8::7", now=NOW)
     assert (entry.failures, entry.collisions) == (1, 1)
-    entry = retry.failed(entry, error="died", ran_for_s=STABLE, now=NOW)
+    entry = retry.failed(entry, error="died", backend="tun", ran_for_s=STABLE, now=NOW)
     assert (entry.failures, entry.collisions) == (1, 1)
 
 
@@ -78,7 +94,7 @@ def test_clock_driven_day_of_failures() -> None:
         )
         if the_reason(world, now=now) is None:
             tries.append(now - NOW)
-            entry = retry.failed(entry, error="died", ran_for_s=0, now=now)
+            entry = retry.failed(entry, error="died", backend="tun", ran_for_s=0, now=now)
         else:
             assert the_reason(world, now=now) is Reason.BACKING_OFF
             wake = wake_at(world, now)

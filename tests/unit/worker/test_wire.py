@@ -27,6 +27,7 @@ GOOD: dict[str, Any] = {
     "gateway": "fe80::1",
     "well_known_strict": False,
     "icmp_source": "192.0.0.8",
+    "hooked": False,
 }
 
 

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every path with our own translator process shares: a TUN device, its route, and the process that holds it all.
+
+No forwarding, no sysctl, no firewall rule, nothing on the uplink that its manager would prune: all of it is descriptors
+that the process alone holds, so that its death, of whatever kind, removes device, address and route.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from clatnm.errors import HostError
+from clatnm.kernel import tun
+from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Ipv4Default
+from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket
+from clatnm.model import Plan
+from clatnm.translators.base import Ended
+from clatnm.translators.process import WorkerProcess
+from clatnm.worker.wire import WorkerConfig
+
+
+class FastPath(Protocol):
+    """Hooks in the kernel beside the process; what they decline, the process translates."""
+
+    def attach(self, plan: Plan, device_index: int) -> None:
+        """Begin to translate. HostError: nothing is attached."""
+
+    def update(self, plan: Plan) -> None:
+        """Translate by another plan from the next packet on. HostError: by the old one."""
+
+    def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The process's counters with those of the hooks added."""
+
+    def close(self) -> None:
+        """Detach whatever does not go with the device."""
+
+
+async def start(host: Host, plan: Plan, fast_path: FastPath | None) -> DeviceTranslator:
+    """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left."""
+    worker = await WorkerProcess.spawn()
+    try:
+        index = await _hand_over(host, worker, plan, fast_path)
+        await host.do(lambda kernel: kernel.add_default_route(index, _route(plan)))
+    except BaseException:
+        if fast_path is not None:
+            fast_path.close()
+        await worker.stop()
+        raise
+    return DeviceTranslator(host, worker, plan, index, fast_path)
+
+
+async def _hand_over(host: Host, worker: WorkerProcess, plan: Plan, fast_path: FastPath | None) -> int:
+    """Open everything, give it away, keep nothing: from here on the process's life is the device's life."""
+    with contextlib.ExitStack() as undo:
+        device = tun.open_tun(plan.device)
+        undo.callback(os.close, device.fd)
+        link_layer = plan.link_address is not None
+        packets = undo.enter_context(
+            open_packet_socket(
+                plan.ifindex, link_layer=link_layer, clat_v6=plan.clat_v6, neighbours_only=fast_path is not None
+            )
+        )
+        descriptors = [device.fd, packets.fileno()]
+        if link_layer:
+            descriptors.append(undo.enter_context(join_solicited_node(plan.ifindex, plan.clat_v6)).fileno())
+        index = await host.do(
+            # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger
+            # than what we may send, since it needs no room for a Fragment header.
+            lambda kernel: kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
+        )
+        if fast_path is not None:
+            fast_path.attach(plan, index)
+        await worker.hand_over(_config(plan, hooked=fast_path is not None), descriptors)
+    return index
+
+
+class DeviceTranslator:
+    """A `translators.Translator`: the worker process, the kernel's view of its device, and hooks if there are any."""
+
+    def __init__(self, host: Host, worker: WorkerProcess, plan: Plan, index: int, fast_path: FastPath | None) -> None:
+        self._host = host
+        self._worker = worker
+        self._plan = plan
+        self._index = index
+        self._fast_path = fast_path
+
+    async def update(self, plan: Plan) -> None:
+        old, self._plan = self._plan, plan
+        hooked = self._fast_path is not None
+        if self._fast_path is not None:
+            self._fast_path.update(plan)
+        if _config(plan, hooked=hooked) != _config(old, hooked=hooked):
+            self._worker.update(_config(plan, hooked=hooked))
+        if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
+            await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
+        if _route(plan) != _route(old):
+            await self._move_route(old, plan)
+
+    async def _move_route(self, old: Plan, plan: Plan) -> None:
+        """Add before delete, so that there is always a way."""
+        if plan.metric == old.metric:
+            await self._host.do(lambda kernel: kernel.change_default_route(self._index, _route(plan)))
+        else:
+            await self._host.do(lambda kernel: kernel.add_default_route(self._index, _route(plan)))
+            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(old)))
+
+    async def stop(self) -> None:
+        # The route first: new connections go elsewhere at once instead of into a device on its way out.
+        with contextlib.suppress(HostError):
+            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(self._plan)))
+        await self._worker.stop()
+        self._close()
+
+    async def counters(self) -> Mapping[str, Any]:
+        slow = await self._worker.counters()
+        return slow if self._fast_path is None else self._fast_path.counters(slow)
+
+    async def ended(self) -> Ended:
+        ended = await self._worker.ended()
+        self._close()
+        return ended
+
+    def _close(self) -> None:
+        if self._fast_path is not None:
+            self._fast_path.close()
+
+
+def _config(plan: Plan, *, hooked: bool) -> WorkerConfig:
+    return WorkerConfig(
+        clat_v4=plan.clat_v4,
+        clat_v6=plan.clat_v6,
+        prefix=plan.prefix,
+        ipv6_mtu_bytes=plan.ipv6_mtu_bytes,
+        uplink=plan.interface,
+        link_address=plan.link_address,
+        gateway=plan.gateway,
+        hooked=hooked,
+    )
+
+
+def _route(plan: Plan) -> Ipv4Default:
+    return Ipv4Default(source=plan.clat_v4, metric=plan.metric, mtu_bytes=plan.ipv4_mtu_bytes)
