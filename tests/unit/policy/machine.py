@@ -62,7 +62,7 @@ class Machine:
         """The translator died, wherever it was."""
         if self.running.pop(interface).state is not RunState.STOPPING:
             before = self.retries.get(interface)
-            self.retries[interface] = retry.failed(before, error="died", ran_for_s=0, now=self.now)
+            self.retries[interface] = retry.failed(before, error="died", backend="tun", ran_for_s=0, now=self.now)
 
     def settle(self, *, rounds: int = 5) -> None:
         """Let everything succeed until nothing is left to do; at most so many looks."""
