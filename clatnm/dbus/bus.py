@@ -137,6 +137,8 @@ class Bus:
         )
         what = f"{interface}.{member}"
         async with self._limit:
+            if self._gone.done():
+                raise BusError(f"{what}: the bus went away")
             try:
                 reply = await self._race(self._connection.call(message), what, timeout_s)
             except (OSError, EOFError) as error:
