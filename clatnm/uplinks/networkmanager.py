@@ -21,6 +21,8 @@ from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Object
 
 log = logging.getLogger(__name__)
 
+_RETRY_S = 1.0
+
 
 class NetworkManager:
     """A `uplinks.Manager`."""
@@ -50,7 +52,7 @@ class NetworkManager:
     async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
         """Follow NetworkManager over `bus`, whether it runs already or appears later."""
         self._bus, self._changed = bus, changed
-        self._present = False
+        self._owner, self._present = "", False
         bus.on_signal(lambda signal: self._on_signal(bus, signal))
         await bus.add_match(
             f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{NM}'"
@@ -74,7 +76,8 @@ class NetworkManager:
     def _on_signal(self, bus: Bus, signal: Signal) -> None:
         if bus is not self._bus:
             return
-        if signal.member == "NameOwnerChanged" and signal.interface == names.DBUS and signal.body[0] == NM:
+        # Anybody on the bus can send a signal that looks like this one, or like NetworkManager's.
+        if signal.sender == names.DBUS and signal.member == "NameOwnerChanged" and signal.body[0] == NM:
             self._on_owner(bus, str(signal.body[2]))
         elif signal.sender != self._owner:
             return
@@ -95,23 +98,44 @@ class NetworkManager:
             self._spawn(self._load(bus))
 
     async def _load(self, bus: Bus) -> None:
-        """Read everything. Signals that arrive meanwhile are applied afterwards, in order."""
-        self._profiles.clear()
-        self._backlog = []
-        try:
-            reply = await bus.call(
-                destination=NM, path=ROOT_PATH, interface=names.OBJECT_MANAGER, member="GetManagedObjects"
-            )
-        except BusError as error:
-            log.debug("NetworkManager does not tell its objects yet: %s", error)
-            self._backlog = None
+        """Read everything. Signals that arrive meanwhile are applied afterwards, in order.
+
+        Until the profiles are known too, the last known connections stand: none may seem gone for a moment.
+        """
+        owner = self._owner
+        while True:
+            self._profiles.clear()
+            self._backlog = []
+            try:
+                reply = await bus.call(
+                    destination=NM, path=ROOT_PATH, interface=names.OBJECT_MANAGER, member="GetManagedObjects"
+                )
+                break
+            except BusError as error:
+                log.debug("NetworkManager does not tell its objects yet: %s", error)
+                if not await self._worth_another_try(bus, owner):
+                    return
+        if not self._is_current(bus, owner):
             return
         self._objects = unwrap(reply[0])
         backlog, self._backlog = self._backlog, None
         for signal in backlog or ():
             nm_objects.apply(self._objects, signal)
-        self._present = True
-        self._after_change(bus)
+        await asyncio.gather(*(self._fetch_profile(bus, path) for path in nm_objects.active_profiles(self._objects)))
+        if self._is_current(bus, owner):
+            self._present = True
+            self._after_change(bus)
+
+    def _is_current(self, bus: Bus, owner: str) -> bool:
+        return bus is self._bus and owner == self._owner
+
+    async def _worth_another_try(self, bus: Bus, owner: str) -> bool:
+        """Wait a little. False when the bus or NetworkManager is another one by then."""
+        closed = asyncio.ensure_future(bus.closed())
+        await asyncio.wait({closed}, timeout=_RETRY_S)
+        alive = not closed.done()
+        closed.cancel()
+        return alive and self._is_current(bus, owner)
 
     def _after_change(self, bus: Bus) -> None:
         wanted = nm_objects.active_profiles(self._objects)
@@ -127,16 +151,25 @@ class NetworkManager:
         task.add_done_callback(self._tasks.discard)
 
     async def _fetch_profile(self, bus: Bus, path: str) -> None:
+        owner = self._owner
+        profile: Profile | None = None
         self._fetching.add(path)
         try:
-            reply = await bus.call(destination=NM, path=path, interface=SETTINGS_CONNECTION, member="GetSettings")
-            profile: Profile = unwrap(reply[0])
-        except BusError as error:
-            # Deleted meanwhile, or private to another user: then nobody can have opted out in it.
-            log.debug("profile %s cannot be read: %s", path, error)
-            profile = {}
+            while profile is None:
+                try:
+                    reply = await bus.call(
+                        destination=NM, path=path, interface=SETTINGS_CONNECTION, member="GetSettings"
+                    )
+                    profile = unwrap(reply[0])
+                except BusError as error:
+                    log.debug("profile %s cannot be read: %s", path, error)
+                    if error.name:
+                        # Deleted meanwhile, or private to another user: then nobody can have opted out in it.
+                        profile = {}
+                    elif not await self._worth_another_try(bus, owner):
+                        return
         finally:
             self._fetching.discard(path)
-        if bus is self._bus:
+        if self._is_current(bus, owner):
             self._profiles[path] = profile
             self._changed()
