@@ -24,7 +24,7 @@ _MAX_EXTENSIONS = 8  # RFC 8504 5.3 lets a node set a limit
 MAX_BYTES_WITHOUT_DF = 1260
 
 # Largest payload of an IPv4 datagram; one reassembling to more is an attack or cannot be translated.
-_MAX_IPV4_PAYLOAD = 0xFFFF - IPV4_HEADER_BYTES
+MAX_IPV4_PAYLOAD_BYTES = 0xFFFF - IPV4_HEADER_BYTES
 
 _V4 = struct.Struct("!BBHHHBBH4s4s")
 _V6 = struct.Struct("!IHBB16s16s")
@@ -102,7 +102,7 @@ def parse_ipv4(data: bytes, *, quoted: bool = False) -> Ipv4Packet:
     if not quoted and checksum(data[:head]):  # RFC 1812 5.2.2
         raise Refused(DropReason.CHECKSUM)
     offset = (flags & 0x1FFF) * 8
-    if offset + total - head > _MAX_IPV4_PAYLOAD:
+    if offset + total - head > MAX_IPV4_PAYLOAD_BYTES:
         raise Refused(DropReason.MALFORMED)
     return Ipv4Packet(
         tos=tos,
@@ -139,7 +139,7 @@ def parse_ipv6(data: bytes, *, quoted: bool = False) -> Ipv6Packet:
         protocol, _, position, ident = _FRAGMENT.unpack_from(data, at)
         offset, more = position & 0xFFF8, bool(position & 1)
         at += FRAGMENT_HEADER_BYTES
-        if offset + size - at > _MAX_IPV4_PAYLOAD:
+        if offset + size - at > MAX_IPV4_PAYLOAD_BYTES:
             raise Refused(DropReason.MALFORMED)
     return Ipv6Packet(
         traffic_class=flow >> 20 & 0xFF,

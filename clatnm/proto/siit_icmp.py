@@ -21,6 +21,7 @@ from clatnm.proto.packet import (
     IPV4_HEADER_BYTES,
     IPV6_HEADER_BYTES,
     MAX_BYTES_WITHOUT_DF,
+    MAX_IPV4_PAYLOAD_BYTES,
     Ipv4Header,
     Ipv4Packet,
     Ipv6Header,
@@ -151,7 +152,7 @@ class IcmpTranslator:
         source = self._addresses.local_to_v4(packet.source)
         destination = self._addresses.remote_to_v4(packet.destination)
         protocol = protocol_to_v4(packet.protocol)
-        if source is None or packet.late_extension:
+        if source is None or packet.late_extension or packet.length > MAX_IPV4_PAYLOAD_BYTES:
             raise Refused(DropReason.ICMP_INNER)
         header = Ipv4Header(
             tos=packet.traffic_class,

@@ -132,6 +132,7 @@ def _refused() -> Iterator[Vector]:
         "ipv4": sent_v4(),
         "icmpv4": out_v6(bytes(8), ICMP),
         "behind-fragment": out_v6(pk.fragment_header(60) + bytes(16), 44),
+        "longer-than-ipv4": sent_v6()[:4] + b"\xff\xec" + sent_v6()[6:],
         "not-from-us": pk.summed(pk.ipv6(pk.udp(), UDP, source="2001:db8:1::2", destination=pk.PEER_V6)),
         "to-elsewhere": pk.summed(pk.ipv6(pk.udp(), UDP, source=pk.CLAT_V6, destination="2001:db8::1")),
         "to-private": pk.summed(pk.ipv6(pk.udp(), UDP, source=pk.CLAT_V6, destination="64:ff9b::10.0.0.1")),
