@@ -45,7 +45,7 @@ class NetworkManager:
             return self._last
         fresh = nm_objects.uplinks_from(self._objects, self._profiles)
         if nm_objects.is_starting(self._objects):
-            return nm_objects.merge_waiting(fresh, self._last)
+            fresh = nm_objects.merge_waiting(fresh, self._last)
         self._last = fresh
         return fresh
 

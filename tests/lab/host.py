@@ -147,6 +147,8 @@ class Host(System):
             self.ip("link", "del", name)
         lost = [uplink for uplink in UPLINKS if uplink not in names]
         topology.add_uplinks(self, self._switch, lost)
+        for uplink in UPLINKS:
+            self.ip("link", "set", uplink, "mtu", "1500")
         for uplink in lost:
             self._plugs.pop(uplink, None)
         for family in ("-4", "-6"):
