@@ -50,5 +50,5 @@ uninstall: ## take away what `make install` installed; configuration and state s
 	@tools/install.sh uninstall
 
 clean: ## remove .venv, caches and build leftovers
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist *.egg-info clatnm/bpf/clat.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find clatnm tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -71,7 +71,7 @@ install_program() {
     # shellcheck disable=SC2064  # the directory as it is called now
     trap "rm -rf '$source'" EXIT
     # Built from a copy: a build inside the tree would leave root's files there, and take in leftovers of earlier ones.
-    cp -r pyproject.toml README.md LICENSE clatnm "$source"
+    cp -r pyproject.toml setup.py README.md LICENSE clatnm "$source"
     rm -rf "$root$library"
     mkdir -p "$root$prefix/lib" "$root$prefix/bin"
     "$python" -m venv "$root$library"

@@ -34,6 +34,7 @@ table='
     radvd              radvd              radvd             test
     iperf3             iperf3             iperf3            test
     ethtool            ethtool            ethtool           test
+    gdbus              libglib2.0-bin     glib2             test
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
 '

@@ -18,16 +18,17 @@ PYTHON
 # The lines of $1 but for the hash, which a plain `pip install` mends.
 place() { printf '%s' "${1% *}"; }
 
-stamp=$(cat .venv/.stamp 2>/dev/null || true)
-now=$(identity || true)
-
-# The fast path's programs, when their source is newer than what was made of it.
+# Compiles the fast path's programs when their source is newer than what was made of it.
 programs() {
     local made=clatnm/bpf/clat.json
-    [ -n "$(find clatnm/bpf -name '*.[ch]' -newer "$made" 2>/dev/null)" ] || [ ! -e "$made" ] || return 0
-    .venv/bin/python -m clatnm.bpf.build || say "the eBPF path is left out; all traffic goes through user space"
+    if [ ! -e "$made" ] || [ -n "$(find clatnm/bpf -name '*.[ch]' -newer "$made")" ]; then
+        .venv/bin/python -m clatnm.bpf.build || say "the eBPF path is left out; all traffic goes through user space"
+    fi
 }
 
+trap tools/give-back.sh EXIT
+stamp=$(cat .venv/.stamp 2>/dev/null || true)
+now=$(identity || true)
 if [ -n "$now" ] && [ "$now" = "$stamp" ]; then
     programs
     exit 0
@@ -36,7 +37,6 @@ if [ -e .venv ] && [ ! -w .venv ]; then
     say "error: .venv is out of date and not yours to change (sudo rm -r .venv, then try again)" >&2
     exit 1
 fi
-trap tools/give-back.sh EXIT
 # An environment without a stamp that works was made by hand: keep it, install into it.
 if [ -z "$now" ] || { [ -n "$stamp" ] && [ "$(place "$now")" != "$(place "$stamp")" ]; }; then
     python=$(tools/python.sh)

@@ -144,6 +144,12 @@ def test_man_page_of_the_configuration_has_exactly_the_keys_there_are() -> None:
     assert set(re.findall(r"^\.It Va (\w+)$", MAN_5, re.MULTILINE)) == known_keys()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backend_is_explained_where_one_is_chosen(backend: str) -> None:
+    assert re.search(rf"^\.Cm {backend} ", MAN_5, re.MULTILINE)
+    assert f"#   {backend} " in (REPOSITORY / "packaging/clatnm.conf").read_text(encoding="utf-8")
+
+
 def test_example_configurations_are_accepted() -> None:
     examples = re.findall(r"^```ini\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     examples += re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", MAN_5, re.MULTILINE | re.DOTALL)

@@ -34,7 +34,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "policy": frozenset({"compat", "errors", "model", "proto"}),
     # the machine
     "dbus": LEAVES,
-    "bpf": set(),
+    "bpf": frozenset(),
     "kernel": LEAVES | {"bpf", "proto"},
     "worker": LEAVES | {"proto"},
     "templates": LEAVES,
