@@ -51,8 +51,8 @@ class NetworkManager:
 
     async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
         """Follow NetworkManager over `bus`, whether it runs already or appears later."""
-        self._bus, self._changed = bus, changed
-        self._owner, self._present = "", False
+        self._away()
+        self._bus, self._changed, self._owner = bus, changed, ""
         bus.on_signal(lambda signal: self._on_signal(bus, signal))
         await bus.add_match(
             f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{NM}'"
@@ -86,16 +86,29 @@ class NetworkManager:
                 self._spawn(self._fetch_profile(bus, signal.path))
         elif self._backlog is not None:
             self._backlog.append(signal)
-        elif nm_objects.apply(self._objects, signal):
-            self._after_change(bus)
+        else:
+            if self._present and nm_objects.is_leaving(self._objects, signal):
+                self._away()
+                self._spawn(self._load_unless_gone(bus))
+            if nm_objects.apply(self._objects, signal):
+                self._after_change(bus)
 
     def _on_owner(self, bus: Bus, owner: str) -> None:
         """NetworkManager came or went. Object numbers start over, so nothing of the old map is kept."""
+        self._away()
         self._owner = owner
-        self._present = False
         log.info("NetworkManager %s", "is back" if owner else "went away; its connections stay as they are")
         if owner:
             self._spawn(self._load(bus))
+
+    def _away(self) -> None:
+        """From here on, and until all is known again, what is known now counts."""
+        self._last = self.uplinks()
+        self._present = False
+
+    async def _load_unless_gone(self, bus: Bus) -> None:
+        if await self._worth_another_try(bus, self._owner):
+            await self._load(bus)
 
     async def _load(self, bus: Bus) -> None:
         """Read everything. Signals that arrive meanwhile are applied afterwards, in order.

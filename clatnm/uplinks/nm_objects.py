@@ -66,7 +66,21 @@ def _interface(objects: Objects, path: str, interface: str) -> Mapping[str, Any]
 
 def is_starting(objects: Objects) -> bool:
     """NetworkManager still brings up what it will bring up at its own start."""
-    return bool(_interface(objects, NM_PATH, NM).get("Startup", False))
+    return bool(_interface(objects, NM_PATH, NM).get("Startup", True))
+
+
+def is_leaving(objects: Objects, signal: Signal) -> bool:
+    """NetworkManager is about to stop: it takes a device off the bus whose connection is up, and stays up without it.
+
+    (A device that is unplugged loses its connection first.)
+    """
+    if signal.interface != OBJECT_MANAGER or signal.member != "InterfacesRemoved" or DEVICE not in signal.body[1]:
+        return False
+    active = (interfaces[ACTIVE] for interfaces in objects.values() if ACTIVE in interfaces)
+    return any(
+        signal.body[0] in connection.get("Devices", ()) and connection.get("State") in (_ACTIVATING, _ACTIVATED)
+        for connection in active
+    )
 
 
 def active_profiles(objects: Objects) -> frozenset[str]:
