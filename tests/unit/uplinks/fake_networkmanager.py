@@ -98,7 +98,7 @@ class FakeNetworkManager:
     async def _send(self, signal: Signal) -> None:
         assert self._bus is not None
         body: list[Any] = list(signal.body)
-        signature = "u" * len(body)
+        signature = "".join("s" if isinstance(item, str) else "u" for item in body)
         if signal.member == "InterfacesAdded":
             signature, body[1] = "oa{sa{sv}}", variants(body[1])
         elif signal.member == "InterfacesRemoved":

@@ -3,7 +3,9 @@
 
 `nm-1.42.4.json` is a recording of Debian's NetworkManager 1.42.4 with two Ethernet devices, up0 (in an IPv6-only
 network) and up1 (unplugged): its objects at the start, then, for each thing that was done, the signals in order and its
-objects afterwards. Left out is what says nothing about which connections exist; names are shortened.
+objects afterwards. `nm-1.42.4-restart.json` is what it says when it is stopped (up to the loss of its name) and when it
+is started again (from its name on), with up0 connected all the time. Left out is what says nothing about which
+connections exist; names are shortened.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ class Phase:
     objects: Objects
 
 
-def recording() -> tuple[Objects, tuple[Phase, ...]]:
+def recording(name: str = "nm-1.42.4") -> tuple[Objects, tuple[Phase, ...]]:
     """NetworkManager's objects at the start of the recording, and its phases."""
-    text = (Path(__file__).parent / "nm-1.42.4.json").read_text()
+    text = (Path(__file__).parent / f"{name}.json").read_text()
     for short, full in _SHORT.items():
         text = text.replace(short, full)
     told = json.loads(text)

@@ -117,7 +117,18 @@ def test_hand_over_never_takes_the_new_name_for_the_old_connection() -> None:
 def test_startup_ends_in_the_recording() -> None:
     assert nm_objects.is_starting(START)
     assert not nm_objects.is_starting(BY_NAME["up"].objects)
-    assert not nm_objects.is_starting({})
+    assert nm_objects.is_starting({})  # it has not even said so yet
+
+
+def test_stop_of_the_manager_is_told_from_an_unplugged_device() -> None:
+    objects, (stop, _) = recording("nm-1.42.4-restart")
+    (first, *_) = (signal for signal in stop.signals if signal.member == "InterfacesRemoved")
+    assert nm_objects.is_leaving(objects, first)
+    for index, phase in enumerate(PHASES):
+        objects = copy.deepcopy(PHASES[index - 1].objects if index else START)
+        for signal in phase.signals:
+            assert not nm_objects.is_leaving(objects, signal), phase.what
+            nm_objects.apply(objects, signal)
 
 
 # Which connections count
