@@ -37,6 +37,18 @@ run mypy .venv/bin/mypy
 need shellcheck shellcheck shellcheck "${shell[@]}"
 need mandoc man-pages mandoc -T lint -W warning packaging/man/clatnm.8 packaging/man/clatnm.conf.5
 need rpmlint rpm-spec rpmlint -r packaging/rpm/clatnm.rpmlintrc packaging/rpm/clatnm.spec
+
+# ruff knows what is too new for the oldest Python; that Python itself knows better, where there is one.
+oldest=
+for python in python3.10 "${HOME-}"/.pyenv/versions/3.10.*/bin/python3; do
+    if "$python" -c '' 2>/dev/null; then
+        oldest=$python
+    fi
+done
+mapfile -t sources < <(find clatnm tests -name '*.py')
+need "${oldest:-python3.10}" python-3.10 "$oldest" -c \
+    'import ast, sys; [ast.parse(open(name, encoding="utf-8").read(), name) for name in sys.argv[1:]]' "${sources[@]}"
+
 run layers .venv/bin/python -m pytest -q tests/unit/test_layers.py
 
 [ -z "$failed" ] || { echo "lint: failed:$failed" >&2; exit 1; }
