@@ -254,7 +254,7 @@ def _extensions() -> Iterator[Vector]:
         reply = error_v6(4, 0, pointer, six)
         yield to_v4(f"6to4-segments-left-{name}", "7915-5.1", six, drop=("routing-header",), reply=(reply,))
     yield to_v4("6to4-nine-extensions", "8504-5.3", chain(*[(60, pad)] * 9), drop=("malformed",))
-    yield to_v4("6to4-extension-header-too-long", "8200-4.2", in_v6(b"\x11\xff" + body, 60), drop=("truncated",))
+    yield to_v4("6to4-extension-header-too-long", "8200-4.2", in_v6(b"\x2f\xff" + body, 60), drop=("truncated",))
     yield to_v4("6to4-extension-header-cut", "8200-4.2", in_v6(b"\x11\0\1\4", 60), drop=("truncated",))
     for number in (0, 43, 44, 51, 60, 135, 139, 140):
         six = in_v6(pk.fragment_header(number, more=True) + bytes([UDP]) + pad + body, 44)

@@ -124,11 +124,20 @@ def _mtus() -> Iterator[Vector]:
         given = error_out_v4(3, 4, mtu)
         yield to_v6(f"4to6-mtu-{name}", "7915-4.2", given, forward=(error_out_v6(2, 0, new),), config=config)
     # RFC 1191 7.1: a router that names no MTU; the greatest plateau below the Total Length
-    for length, new in ((9000, 8186), (8166, 4372), (1493, 1512), (1492, 1280), (600, 1280)):
+    jumbo = Config(ipv6_mtu_bytes=65535, ipv4_mtu_bytes=65535)
+    for length, new in (
+        (65535, 32020),
+        (32000, 17934),
+        (9000, 8186),
+        (8166, 4372),
+        (1493, 1512),
+        (1492, 1280),
+        (600, 1280),
+    ):
         four, six = received_v4(pk.udp(bytes(length - 28))), received_v6(pk.udp(bytes(length - 28)))
         given = error_out_v4(3, 4, 0, four[:28])
         made = error_out_v6(2, 0, new, six[:48])
-        yield to_v6(f"4to6-plateau-{length}", "1191-7.1", given, forward=(made,), config=plain)
+        yield to_v6(f"4to6-plateau-{length}", "1191-7.1", given, forward=(made,), config=jumbo)
     for name, config, mtu, new in (
         ("1500", plain, 1500, 1480),
         ("1280", plain, 1280, 1260),
