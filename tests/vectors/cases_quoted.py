@@ -24,6 +24,7 @@ EXTENSION = bytes.fromhex("2000dfff") + bytes(16)  # opaque to us
 
 def cases() -> Iterator[Vector]:
     yield from _transports()
+    yield from _fragments()
     yield from _truncated()
     yield from _refused()
     yield from _extensions_v4()
@@ -63,7 +64,9 @@ def _transports() -> Iterator[Vector]:
     yield to_v4("6to4-quoted-extension", "7915-5.3", error_in_v6(3, 0, 0, six), forward=(error_in_v4(11, 0, 0, four),))
     given = error_out_v4(3, 1, 0, in_v4(pk.udp(UDP_DATA), UDP, ttl=50))
     yield to_v6("4to6-quoted-udp-zero-checksum", "7915-4.5", given, forward=(error_out_v6(1, 0),))
-    # Fragments inside
+
+
+def _fragments() -> Iterator[Vector]:
     head, tail = received_v4()[20:28], bytes(24)
     for name, offset, more, part, new in (
         ("first", 0, True, head, received_v6()[40:48]),
