@@ -28,6 +28,7 @@ from clatnm.notify import notify
 from clatnm.policy.plan import decide, diff, wake_at
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available
+from clatnm.translators.leftovers import cleanup
 from clatnm.uplinks.networkmanager import NetworkManager
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Daemon:
         self._adverts = RouterAdvertisements(clock=boottime, changed=self._wake.set)
         self._attachment = Attachment(changed=self._wake.set)
         monitor = Monitor(self._on_kernel)
+        await self._clean()
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
         bus.add_done_callback(lambda _: self._stop())
@@ -92,6 +94,14 @@ class Daemon:
             await self._host.close()
         if not bus.cancelled():
             bus.result()  # raises what ended it
+
+    async def _clean(self) -> None:
+        """What a killed predecessor could not take away."""
+        try:
+            for name in await self._host.do(cleanup):
+                log.info("%s: removed the hook of an earlier translator", name)
+        except HostError as error:
+            log.debug("%s", error)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from clatnm.cli import EXIT_OK
 from clatnm.errors import ParseError
 
-_BACKENDS = ("auto", "tun")
+_BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -67,9 +67,14 @@ class Netlink:
     def close(self) -> None:
         self._ip.close()
 
+    @property
+    def raw(self) -> IPRoute:
+        """The library's object, for this room's other files."""
+        return self._ip
+
     def links(self) -> dict[str, Link]:
         """Every device by name, with its addresses and its default routes in the main table. HostError."""
-        with _reported("cannot read the links"):
+        with reported("cannot read the links"):
             return self._links()
 
     def _links(self) -> dict[str, Link]:
@@ -102,7 +107,7 @@ class Netlink:
 
     def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
         """Give our TUN device its address and bring it up, with no IPv6 of its own. The ifindex; HostError."""
-        with _reported(f"cannot set up {name}"):
+        with reported(f"cannot set up {name}"):
             index = socket.if_nametoindex(name)
             # Without this the kernel would send router solicitations and MLD reports into the translator.
             no_ipv6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _IN6_ADDR_GEN_MODE_NONE)]})]}
@@ -113,22 +118,22 @@ class Netlink:
 
     def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
         """Change the MTU of our device. HostError."""
-        with _reported("cannot change the MTU"):
+        with reported("cannot change the MTU"):
             self._ip.link("set", index=index, mtu=mtu_bytes)
 
     def add_default_route(self, index: int, route: Ipv4Default) -> None:
         """A new IPv4 default route into our device. HostError, also when any route of this metric exists."""
-        with _reported("cannot add the IPv4 default route"):
+        with reported("cannot add the IPv4 default route"):
             self._ip.route("add", **_request(index, route))
 
     def change_default_route(self, index: int, route: Ipv4Default) -> None:
         """Put `route` in the place of ours with the same metric. HostError."""
-        with _reported("cannot change the IPv4 default route"):
+        with reported("cannot change the IPv4 default route"):
             self._ip.route("replace", **_request(index, route))
 
     def drop_default_route(self, index: int, route: Ipv4Default) -> None:
         """Take that route away again; a route that is already gone is no error. HostError."""
-        with _reported("cannot remove the IPv4 default route", gone_is_fine=True):
+        with reported("cannot remove the IPv4 default route", gone_is_fine=True):
             self._ip.route("del", **_request(index, route))
 
 
@@ -145,7 +150,7 @@ def _request(index: int, route: Ipv4Default) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
+def reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
     """Turn what pyroute2 and the kernel raise into HostError with `what` in front."""
     try:
         yield

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from clatnm.kernel.host import Host
 from clatnm.translators.base import Backend
-from clatnm.translators.ebpf import EbpfBackend
+from clatnm.translators.ebpf import ClsactBackend, EbpfBackend
 from clatnm.translators.tun import TunBackend
 
-BACKENDS: dict[str, type[Backend]] = {"ebpf": EbpfBackend, "tun": TunBackend}
+BACKENDS: dict[str, type[Backend]] = {
+    "ebpf": EbpfBackend,
+    "ebpf-clsact": ClsactBackend,
+    "tun": TunBackend,
+}
 
 
 def available(host: Host) -> dict[str, Backend]:

@@ -26,16 +26,16 @@ from clatnm.worker.wire import WorkerConfig
 class FastPath(Protocol):
     """Hooks in the kernel beside the process; what they decline, the process translates."""
 
-    def attach(self, plan: Plan, device_index: int) -> None:
+    async def attach(self, plan: Plan, device_index: int) -> None:
         """Begin to translate. HostError: nothing is attached."""
 
-    def update(self, plan: Plan) -> None:
+    async def update(self, plan: Plan) -> None:
         """Translate by another plan from the next packet on. HostError: by the old one."""
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         """The process's counters with those of the hooks added."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Detach whatever does not go with the device."""
 
 
@@ -47,7 +47,7 @@ async def start(host: Host, plan: Plan, fast_path: FastPath | None) -> DeviceTra
         await host.do(lambda kernel: kernel.add_default_route(index, _route(plan)))
     except BaseException:
         if fast_path is not None:
-            fast_path.close()
+            await fast_path.close()
         await worker.stop()
         raise
     return DeviceTranslator(host, worker, plan, index, fast_path)
@@ -73,7 +73,7 @@ async def _hand_over(host: Host, worker: WorkerProcess, plan: Plan, fast_path: F
             lambda kernel: kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
         )
         if fast_path is not None:
-            fast_path.attach(plan, index)
+            await fast_path.attach(plan, index)
         await worker.hand_over(_config(plan, hooked=fast_path is not None), descriptors)
     return index
 
@@ -92,7 +92,7 @@ class DeviceTranslator:
         old, self._plan = self._plan, plan
         hooked = self._fast_path is not None
         if self._fast_path is not None:
-            self._fast_path.update(plan)
+            await self._fast_path.update(plan)
         if _config(plan, hooked=hooked) != _config(old, hooked=hooked):
             self._worker.update(_config(plan, hooked=hooked))
         if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
@@ -113,7 +113,7 @@ class DeviceTranslator:
         with contextlib.suppress(HostError):
             await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(self._plan)))
         await self._worker.stop()
-        self._close()
+        await self._close()
 
     async def counters(self) -> Mapping[str, Any]:
         slow = await self._worker.counters()
@@ -121,12 +121,12 @@ class DeviceTranslator:
 
     async def ended(self) -> Ended:
         ended = await self._worker.ended()
-        self._close()
+        await self._close()
         return ended
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         if self._fast_path is not None:
-            self._fast_path.close()
+            await self._fast_path.close()
 
 
 def _config(plan: Plan, *, hooked: bool) -> WorkerConfig:

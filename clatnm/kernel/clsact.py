@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs on the clsact queueing discipline, for kernels without tcx (before Linux 6.6).
+
+Such a filter belongs to the device, not to a descriptor: on our own TUN it goes with it, on the uplink somebody has to
+take it away. So it carries our name, by which `clean` finds it without any memory.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from clatnm.kernel.netlink import Netlink, reported
+
+NAME = "clatnm"
+
+_INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # TC_H_CLSACT with TC_H_MIN_INGRESS and TC_H_MIN_EGRESS
+_HANDLE, _PRIORITY, _ETH_P_ALL = 1, 0xC1A7, 3
+
+
+def attach(kernel: Netlink, ifindex: int, program: int, *, egress: bool, owner: int) -> bool:
+    """Run `program` (a descriptor) on a device, in the place of ours that may be there already.
+
+    `owner` is the ifindex of the translator's TUN: while that exists, the filter is in use.
+
+    True when the device had no clsact before, which is then ours to remove. HostError.
+    """
+    added = False
+    with reported("cannot hook the device"):
+        try:
+            kernel.raw.tc("add", "clsact", ifindex)
+            added = True
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
+        where = {"parent": _EGRESS if egress else _INGRESS, "prio": _PRIORITY, "protocol": _ETH_P_ALL}
+        kernel.raw.tc(
+            "replace-filter", "bpf", ifindex, _HANDLE, fd=program, name=NAME, direct_action=True, classid=owner, **where
+        )
+    return added
+
+
+def detach(kernel: Netlink, ifindex: int, *, remove_clsact: bool) -> None:
+    """Take our filter off a device's ingress, and clsact too when it was ours and nobody else uses it. HostError."""
+    with reported("cannot unhook the device", gone_is_fine=True):
+        kernel.raw.tc("del-filter", "bpf", ifindex, _HANDLE, parent=_INGRESS, prio=_PRIORITY, protocol=_ETH_P_ALL)
+        if remove_clsact and not any(_filters(kernel, ifindex)):
+            kernel.raw.tc("del", "clsact", ifindex)
+
+
+def clean(kernel: Netlink) -> list[str]:
+    """Take our filters off all devices where their translator's TUN is gone; the names of the devices. HostError."""
+    with reported("cannot read the hooks"):
+        links = {int(message["index"]): str(message.get_attr("IFLA_IFNAME")) for message in kernel.raw.get_links()}
+        owners = {index: set(map(_owner, _filters(kernel, index))) - {None} for index in links}
+    left = [index for index, found in owners.items() if found and not found & links.keys()]
+    for index in left:
+        detach(kernel, index, remove_clsact=False)
+    return [links[index] for index in left]
+
+
+def _filters(kernel: Netlink, ifindex: int) -> Iterator[Any]:
+    for parent in (_INGRESS, _EGRESS):
+        try:
+            yield from kernel.raw.get_filters(index=ifindex, parent=parent)
+        except NetlinkError:  # no clsact there
+            continue
+
+
+def _owner(message: Any) -> int | None:
+    """The `owner` of a filter of ours; None for anybody else's."""
+    options = message.get_attr("TCA_OPTIONS")
+    if options is None or message.get_attr("TCA_KIND") != "bpf" or message["info"] >> 16 != _PRIORITY:
+        return None
+    return options.get_attr("TCA_BPF_CLASSID") if options.get_attr("TCA_BPF_NAME") == NAME else None

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The eBPF programs of one translator: configured, loaded, hung on the TUN device and the uplink, counted."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import copy
+import errno
+import functools
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clatnm import bpf
+from clatnm.errors import HostError
+from clatnm.kernel import bpf as kernel_bpf
+from clatnm.kernel import clsact
+from clatnm.kernel.bpf import Loaded
+from clatnm.kernel.host import Host
+from clatnm.model import Plan
+from clatnm.proto.nat64 import WELL_KNOWN
+
+DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
+_KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv6, then towards IPv4
+_DIRECTIONS = ("ipv4_to_ipv6", "ipv6_to_ipv4")
+_COUNTER = struct.Struct("=QQ")
+
+
+def uplink_program(plan: Plan) -> str:
+    """Which program fits the uplink: with an Ethernet header, or without."""
+    return "uplink_ingress_plain" if plan.link_address is None else "uplink_ingress_ethernet"
+
+
+def config(plan: Plan, device_index: int) -> bytes:
+    """`struct config` of clat.bpf.c: addresses in wire order, numbers in the host's."""
+    return struct.pack(
+        "=4s16s16sI16sIIIIII",
+        plan.clat_v4.packed,
+        plan.clat_v6.packed,
+        plan.prefix.network_address.packed,
+        plan.prefix.prefixlen,
+        plan.gateway.packed if plan.gateway else bytes(16),
+        plan.gateway is not None,
+        device_index,
+        plan.ifindex,
+        min(plan.ipv6_mtu_bytes, 0xFFFF),
+        plan.ipv6_mtu_bytes,
+        plan.prefix == WELL_KNOWN,
+    )
+
+
+class _Hooks(abc.ABC):
+    """A `device.FastPath`, but for how programs are hung up."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._loaded: Loaded | None = None
+        self._device_index = 0
+
+    async def attach(self, plan: Plan, device_index: int) -> None:
+        self._device_index = device_index
+        self._loaded = self._load(plan)
+        try:
+            await self._hang_up(plan, self._loaded)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def update(self, plan: Plan) -> None:
+        """New programs with the new configuration take over one by one: no packet meets a half-changed one."""
+        fresh = self._load(plan)
+        try:
+            await self._replace(plan, fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        if self._loaded is not None:
+            self._loaded.close()
+        self._loaded = fresh
+
+    def _load(self, plan: Plan) -> Loaded:
+        table = bpf.table()
+        if table is None:
+            raise HostError("the fast path was not built", errno=errno.ENOENT)
+        names = (DEVICE_EGRESS, DEVICE_INGRESS, uplink_program(plan))
+        return Loaded(table, config(plan, self._device_index), names=names, keep=self._loaded)
+
+    async def close(self) -> None:
+        await self._take_down()
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    @abc.abstractmethod
+    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+        """Run the programs at their places. HostError."""
+
+    @abc.abstractmethod
+    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+        """Run these programs instead. HostError."""
+
+    @abc.abstractmethod
+    async def _take_down(self) -> None:
+        """Run none. Again is fine."""
+
+    def _places(self, plan: Plan) -> tuple[tuple[str, int, bool], ...]:
+        """(program, ifindex, egress). The uplink comes last: before that nothing reaches a device half set up."""
+        return (
+            (DEVICE_INGRESS, self._device_index, False),
+            (DEVICE_EGRESS, self._device_index, True),
+            (uplink_program(plan), plan.ifindex, False),
+        )
+
+    def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
+        told: dict[str, Any] = copy.deepcopy(dict(slow))
+        if self._loaded is None or not told:
+            return told
+        with contextlib.suppress(HostError):
+            for number, direction in enumerate(_DIRECTIONS):
+                _add(told[direction], _read(self._loaded.maps["counters"], number * len(_KINDS)))
+        return told
+
+
+class TcxHooks(_Hooks):
+    """On tcx links: descriptors, so that the hooks end with whoever holds them."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._links: dict[str, int] = {}
+
+    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+        for name, ifindex, egress in self._places(plan):
+            self._links[name] = kernel_bpf.attach_tcx(loaded.programs[name], ifindex, egress=egress)
+
+    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+        for name, link in self._links.items():
+            kernel_bpf.replace_program(link, loaded.programs[name])
+
+    async def _take_down(self) -> None:
+        for link in self._links.values():
+            os.close(link)
+        self._links.clear()
+
+
+class ClsactHooks(_Hooks):
+    """On clsact: the filters on the TUN go with it; the one on the uplink is taken off here, or by `clatnm cleanup`."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self._uplink = 0
+        self._added = False
+
+    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+        for name, ifindex, egress in self._places(plan):
+            attach = functools.partial(
+                clsact.attach, ifindex=ifindex, program=loaded.programs[name], egress=egress, owner=self._device_index
+            )
+            added = await self._host.do(attach)
+            if ifindex == plan.ifindex:
+                self._uplink, self._added = ifindex, self._added or added
+
+    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+        await self._hang_up(plan, loaded)
+
+    async def _take_down(self) -> None:
+        uplink, self._uplink = self._uplink, 0
+        if uplink:
+            with contextlib.suppress(HostError):
+                await self._host.do(lambda kernel: clsact.detach(kernel, uplink, remove_clsact=self._added))
+
+
+def _read(counters: int, first: int) -> dict[str, tuple[int, int]]:
+    """Packets and bytes by kind, all CPUs together."""
+    cpus = _possible_cpus()
+    rows: dict[str, tuple[int, int]] = {}
+    for offset, kind in enumerate(_KINDS):
+        data = kernel_bpf.read_map(counters, struct.pack("=I", first + offset), _COUNTER.size * cpus)
+        values = list(_COUNTER.iter_unpack(data))
+        rows[kind] = (sum(packets for packets, _ in values), sum(size for _, size in values))
+    return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _possible_cpus() -> int:
+    """How many values a per-CPU map has: one for each CPU that could ever be there."""
+    last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip().split(",")[-1]
+    return int(last.split("-")[-1]) + 1
+
+
+def _add(flow: dict[str, Any], rows: Mapping[str, tuple[int, int]]) -> None:
+    for kind, (packets, size) in rows.items():
+        if packets:
+            row = flow["protocols"].setdefault(kind, {"packets": 0, "bytes": 0})
+            row["packets"] += packets
+            row["bytes"] += size
+            flow["fast"] += packets
