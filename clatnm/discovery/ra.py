@@ -72,7 +72,8 @@ class RouterAdvertisements:
             self._ears.pop(index).quiet()
         for link in links.values():
             ear = self._ears.get(link.index)
-            if ear is None or ear.link.carrier_changes != link.carrier_changes:
+            # A link that is switched off has no carrier, but only some drivers count that.
+            if ear is None or (ear.link.carrier, ear.link.carrier_changes) != (link.carrier, link.carrier_changes):
                 if ear is not None:
                     ear.quiet()
                     log.debug("%s: the carrier changed; forgetting its prefixes", link.name)

@@ -322,7 +322,7 @@ def _prefix_info(body: bytes) -> PrefixInfo | None:
         return None
     length, flags, valid_s, preferred_s, prefix = struct.unpack("!BBII4x16s", body)
     network = IPv6Network((prefix, length), strict=False)  # RFC 4861 4.6.2: bits past the length are ignored
-    if network.is_link_local:  # RFC 4861 6.3.4, RFC 4862 5.5.3 b
+    if network.is_link_local or network.is_multicast:  # RFC 4861 6.3.4, RFC 4862 5.5.3 b; RFC 4291 2.7: never a source
         return None
     return PrefixInfo(
         prefix=network,
