@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Playing scenes with routers."""
+
+from __future__ import annotations
+
+import pytest
+
+from clatnm.discovery import ra
+from tests.unit.aio import run_virtual
+from tests.unit.discovery.adverts import FakeSocket
+from tests.unit.discovery.stage import Play, Scene, Stage
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Play:
+    def on_stage(scene: Scene) -> None:
+        async def work() -> None:
+            stage = Stage()
+            await scene(stage)
+            if stage.socket.fileno() >= 0:
+                stage.adverts.close()
+
+        run_virtual(work())
+
+    monkeypatch.setattr(ra, "RouterSocket", FakeSocket)
+    return on_stage
