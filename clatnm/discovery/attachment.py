@@ -97,21 +97,24 @@ class Attachment:
     def _ask(self, watch: _Watch) -> None:
         """Ask every silent gateway once, and see to it that the next question or the verdict comes."""
         loop = asyncio.get_running_loop()
+        sent = False
         try:
             if watch.socket is None:
                 watch.socket = ArpSocket(watch.link.name)
                 loop.add_reader(watch.socket.fileno(), self._listen, watch)
             for gateway in watch.silent:
                 watch.socket.ask(arp.probe(gateway, link_address=watch.link.link_address or bytes(6)))
+            sent = watch.link.carrier
         except HostError as error:
             log.debug("%s: %s", watch.link.name, error)
-        interval_s = _INTERVAL_S if watch.asked < _PROBES else _DEAD_INTERVAL_S
-        watch.timer = loop.call_later(interval_s, self._unanswered, watch)
+        interval_s = _INTERVAL_S if sent and watch.asked < _PROBES else _DEAD_INTERVAL_S
+        watch.timer = loop.call_later(interval_s, self._unanswered, watch, sent)
 
-    def _unanswered(self, watch: _Watch) -> None:
-        if watch.link.carrier:  # without one, silence says nothing
-            watch.asked += 1
-        if watch.asked == _PROBES:
+    def _unanswered(self, watch: _Watch, sent: bool) -> None:
+        # Without a question, or without a carrier before and after it, silence says nothing.
+        heard_nothing = sent and watch.link.carrier
+        watch.asked += heard_nothing
+        if heard_nothing and watch.asked == _PROBES:
             log.debug("%s: IPv4 gateway %s is not on this network", watch.link.name, _names(watch.silent))
             self._changed()
         self._ask(watch)
