@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Is the IPv4 we have from here (RFC 4436)? On a clock that costs no time, with gateways that answer or do not."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+
+from clatnm.discovery import attachment
+from clatnm.discovery.attachment import Attachment
+from clatnm.errors import HostError
+from clatnm.model import DefaultRoute, Link
+from tests.unit.aio import run_virtual, settle
+
+MAC = bytes.fromhex("020000000005")
+GATEWAY, OTHER = IPv4Address("192.168.2.1"), IPv4Address("10.0.0.1")
+
+
+def a_link(*gateways: IPv4Address | None, changes: int = 2, carrier: bool = True, index: int = 2) -> Link:
+    return Link(
+        index=index,
+        name=f"eth{index}",
+        ipv6_mtu_bytes=1500,
+        carrier=carrier,
+        carrier_changes=changes,
+        link_address=MAC,
+        default4=tuple(DefaultRoute(gateway=gateway, metric=100) for gateway in gateways),
+    )
+
+
+class Ether:
+    """One link's ARP: who is there, what was asked and when."""
+
+    def __init__(self) -> None:
+        self.there: set[IPv4Address] = set()
+        self.asked: list[tuple[float, IPv4Address]] = []
+        self.refuse_socket = self.refuse_sending = 0
+        self.sockets: list[FakeArpSocket] = []
+
+
+class FakeArpSocket:
+    """An `ArpSocket` on the ether of the test."""
+
+    ether: Ether
+
+    def __init__(self, interface: str) -> None:
+        if self.ether.refuse_socket:
+            raise HostError("ARP", errno=self.ether.refuse_socket)
+        self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._near.setblocking(False)
+        self.ether.sockets.append(self)
+
+    @property
+    def closed(self) -> bool:
+        return self._near.fileno() < 0
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+    def ask(self, message: bytes) -> None:
+        if self.ether.refuse_sending:
+            raise HostError("ARP", errno=self.ether.refuse_sending)
+        kind, protocol, sizes, operation, sender_mac, sender, _, target = struct.unpack("!HHHH6s4s6s4s", message)
+        assert (kind, protocol, sizes, operation) == (1, 0x0800, 0x0604, 1)
+        assert (sender_mac, sender) == (MAC, bytes(4))  # RFC 5227 section 2.1.1: no trace in anybody's cache
+        self.ether.asked.append((asyncio.get_running_loop().time(), IPv4Address(target)))
+        if IPv4Address(target) in self.ether.there:
+            self.hear(reply(IPv4Address(target)))
+
+    def hear(self, message: bytes) -> None:
+        self._far.send(message)
+
+    def heard(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield self._near.recv(1500)
+            except BlockingIOError:
+                return
+
+
+def reply(sender: IPv4Address, *, operation: int = 2) -> bytes:
+    return struct.pack("!HHHH6s4s6s4s", 1, 0x0800, 0x0604, operation, bytes(5) + b"\1", sender.packed, MAC, bytes(4))
+
+
+class Stage:
+    def __init__(self, ether: Ether) -> None:
+        self.ether = ether
+        self.changes = 0
+        self.attachment = Attachment(changed=self._changed)
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def follow(self, *links: Link) -> None:
+        self.attachment.follow({link.name: link for link in links})
+
+    async def plug(self, before: Link, after: Link) -> None:
+        """The carrier comes and goes, and the probes have their time."""
+        self.follow(before)
+        self.follow(after)
+        await asyncio.sleep(1)
+
+    @property
+    def dead(self) -> frozenset[IPv4Address]:
+        return self.attachment.dead("eth2")
+
+
+Scene = Callable[[Stage], Awaitable[None]]
+Play = Callable[[Scene], None]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Play:
+    def on_stage(scene: Scene) -> None:
+        async def work() -> None:
+            stage = Stage(ether)
+            await scene(stage)
+            stage.attachment.close()
+            assert all(one.closed for one in ether.sockets)
+
+        run_virtual(work())
+
+    ether = Ether()
+    monkeypatch.setattr(FakeArpSocket, "ether", ether, raising=False)
+    monkeypatch.setattr(attachment, "ArpSocket", FakeArpSocket)
+    return on_stage
+
+
+def test_gateway_is_not_asked_for_without_a_flap(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(GATEWAY, OTHER))
+        await asyncio.sleep(100)
+        assert (stage.ether.asked, stage.dead) == ([], frozenset())
+
+    play(scene)
+
+
+def test_gateway_that_is_silent_after_a_flap_is_dead(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        assert stage.dead == {GATEWAY}
+        assert stage.changes == 1
+        assert stage.attachment.dead("eth3") == frozenset()
+
+    play(scene)
+
+
+def test_verdict_comes_after_three_questions_within_half_a_second(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(GATEWAY, changes=4))
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.25)
+        assert stage.dead == frozenset()
+        await asyncio.sleep(0.25)
+        assert stage.dead == {GATEWAY}
+        times = [when - began for when, _ in stage.ether.asked]
+        assert [round(time, 3) for time in times[:3]] == [0.0, 0.1, 0.2]
+
+    play(scene)
+
+
+def test_gateway_that_answers_is_alive(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.ether.there = {GATEWAY}
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        await asyncio.sleep(100)
+        assert stage.dead == frozenset()
+        assert len(stage.ether.asked) == 1
+        assert all(one.closed for one in stage.ether.sockets)
+
+    play(scene)
+
+
+def test_dead_gateway_that_comes_back_is_alive(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        assert stage.dead == {GATEWAY}
+        stage.ether.there = {GATEWAY}
+        await asyncio.sleep(6)
+        assert stage.dead == frozenset()
+        assert stage.changes == 2
+
+    play(scene)
+
+
+def test_gateway_that_came_after_the_flap_is_from_here(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(OTHER, changes=4))
+        assert stage.dead == frozenset()
+        assert stage.ether.asked == []
+
+    play(scene)
+
+
+def test_route_that_was_away_with_the_carrier_is_still_suspect(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(changes=3, carrier=False))
+        stage.follow(a_link(changes=4))
+        await asyncio.sleep(1)
+        stage.follow(a_link(GATEWAY, changes=4))
+        await asyncio.sleep(1)
+        assert stage.dead == {GATEWAY}
+
+    play(scene)
+
+
+def test_dead_gateway_whose_route_goes_is_no_longer_asked_for(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        stage.follow(a_link(changes=4))
+        asked = len(stage.ether.asked)
+        await asyncio.sleep(100)
+        assert stage.dead == frozenset()
+        assert len(stage.ether.asked) == asked
+
+    play(scene)
+
+
+def test_only_the_silent_one_of_two_is_dead(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.ether.there = {OTHER}
+        await stage.plug(a_link(GATEWAY, OTHER), a_link(GATEWAY, OTHER, changes=4))
+        assert stage.dead == {GATEWAY}
+
+    play(scene)
+
+
+def test_silence_without_a_carrier_says_nothing(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=3, carrier=False))
+        assert stage.dead == frozenset()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("where", ["refuse_socket", "refuse_sending"])
+def test_question_that_could_not_be_asked_condemns_nobody(play: Play, where: str) -> None:
+    async def scene(stage: Stage) -> None:
+        setattr(stage.ether, where, errno.EPERM)
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        await asyncio.sleep(100)
+        assert (stage.dead, stage.changes) == (frozenset(), 0)
+        assert len(stage.ether.sockets) <= 1
+        setattr(stage.ether, where, 0)
+        await asyncio.sleep(20)
+        assert stage.dead == {GATEWAY}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param(replace(a_link(GATEWAY), link_address=None), id="no-ethernet"),
+        pytest.param(a_link(None), id="point-to-point"),
+        pytest.param(a_link(), id="no-route"),
+    ],
+)
+def test_link_without_arp_or_gateway_is_left_alone(play: Play, link: Link) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(link, replace(link, carrier_changes=4))
+        assert (stage.ether.asked, stage.dead) == ([], frozenset())
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(reply(GATEWAY)[:27], id="cut"),
+        pytest.param(reply(GATEWAY, operation=1), id="rfc826-request"),
+        pytest.param(b"\x00\x06" + reply(GATEWAY)[2:], id="other-hardware"),
+        pytest.param(reply(OTHER), id="somebody-else"),
+    ],
+)
+def test_other_messages_are_no_answer(play: Play, message: bytes) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(GATEWAY, changes=4))
+        stage.ether.sockets[0].hear(message)
+        await settle()
+        await asyncio.sleep(1)
+        assert stage.dead == {GATEWAY}
+
+    play(scene)
+
+
+def test_end_of_the_link_ends_the_asking(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.plug(a_link(GATEWAY), a_link(GATEWAY, changes=4))
+        stage.follow()
+        asked = len(stage.ether.asked)
+        await asyncio.sleep(100)
+        assert len(stage.ether.asked) == asked
+        assert stage.dead == frozenset()
+
+    play(scene)
+
+
+def test_suspects_do_not_grow_for_ever(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        for n in range(200):
+            stage.follow(a_link(IPv4Address("10.0.0.0") + n, changes=n))
+        watch = stage.attachment._watches[2]
+        assert len(watch.suspects) <= 17
+
+    play(scene)
