@@ -77,7 +77,8 @@ install_program() {
     "$python" -m venv "$root$library"
     "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "$source"
     "$root$library/bin/python" -m pip uninstall -qq --yes setuptools pip
-    rm -f "$root$library"/bin/[Aa]ctivate*
+    # The libraries' own commands and the activation scripts are nobody's business.
+    find "$root$library/bin" -type f ! -name clatnm -delete
     # pip has written where the environment is now; it will be used without DESTDIR in front.
     [ -z "$root" ] || sed -i "s|$root||g" "$root$library/pyvenv.cfg" "$root$library/bin/clatnm"
     ln -sfn "$library/bin/clatnm" "$root$prefix/bin/clatnm"
@@ -94,7 +95,7 @@ reread() {
 
 case ${1-} in
 install)
-    tools/packages.sh install
+    [ -n "$root" ] || tools/packages.sh install
     install_program
     install_files
     reread
