@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host, two routers and a server in namespaces; every translation between host and server is ours.
+
+    host ── wan0 ══ lan0 ── near ── core0 ══ core0 ── far ── edge0 ══ eth0 ── server
+
+The server natively owns what 198.51.100.1 becomes under `PREFIX` and `OTHER_PREFIX`, so no NAT64 is needed. `far`
+reports ICMP errors from an address within `PREFIX`, as a router behind a NAT64 does; `near` from one outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
+
+from clatnm.proto.nat64 import embed
+from tests.lab import inet
+from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.poll import eventually
+from tests.lab.process import start_time
+from tests.lab.session import NETNS_DIR, Session
+from tests.lab.system import VENV_BIN
+
+BACKENDS = ("ebpf", "tun")
+PREFIX, OTHER_PREFIX = IPv6Network("2001:db8:64::/96"), IPv6Network("2001:db8:65:65::/64")
+SERVER, FAR_HOP = IPv4Address("198.51.100.1"), IPv4Address("203.0.113.1")
+CLAT = IPv6Address("2001:db8:1::c1a7")
+GATEWAY, OTHER_GATEWAY = IPv6Address("fe80::1"), IPv6Address("fe80::2")
+HOST_MAC, NEAR_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+DUMMY = "192.0.0.8"  # RFC 7600: ICMP errors from routers without an IPv4 address
+
+_CLONE_NEWNET = 0x40000000
+
+
+def embedded(address: IPv4Address, prefix: IPv6Network = PREFIX) -> IPv6Address:
+    """The IPv6 form of an IPv4 address under a NAT64 prefix."""
+    return embed(prefix, address)
+
+
+SERVER6, OTHER_SERVER6 = embedded(SERVER), embedded(SERVER, OTHER_PREFIX)
+
+
+class Place(Namespace):
+    """A namespace in which this very process can open sockets, which stay there."""
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """The calling thread is in this network namespace meanwhile."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as home, open(NETNS_DIR / self.netns) as here:
+            _enter(libc, here.fileno())
+            try:
+                yield
+            finally:
+                _enter(libc, home.fileno())
+
+    def sock(self, family: int, kind: int, protocol: int = 0, *, timeout_s: float = 3.0) -> socket.socket:
+        """A socket of this namespace."""
+        with self.inside():
+            made = socket.socket(family, kind, protocol)
+        made.settimeout(timeout_s)
+        return made
+
+    def packets(self, device: str, ethertype: int = 0) -> socket.socket:
+        """A packet socket on a device; it hears frames of `ethertype` that come in, 0: it can only send."""
+        made = self.sock(socket.AF_PACKET, socket.SOCK_RAW)
+        made.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
+        with self.inside():
+            made.bind((device, ethertype))
+        return made
+
+    def devices(self) -> set[str]:
+        """Names of the network devices."""
+        return {str(link["ifname"]) for link in self.ip_json("link")}
+
+    def wait_up(self, *devices: str) -> None:
+        """Until the kernel sends by them: some time after a device is set up."""
+
+        def all_up() -> bool:
+            states = {str(link["ifname"]): link["operstate"] for link in self.ip_json("link")}
+            assert all(states[device] in ("UP", "UNKNOWN") for device in devices), states
+            return True
+
+        eventually(all_up, message=f"{', '.join(devices)} up")
+
+    def batch(self, commands: str) -> None:
+        """`ip` commands, one a line."""
+        self.ip("-batch", "-", stdin=commands)
+
+
+def _enter(libc: ctypes.CDLL, fd: int) -> None:
+    if libc.setns(fd, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Rig:
+    """`host`, `near`, `far` and `server`, connected and routed; `translate` runs clatnm in the host."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.host = Place("h", session)
+        self.near, self.far, self.server = (Place(name, session) for name in ("near", "far", "srv"))
+        for place in (self.host, self.near, self.far, self.server):
+            place.sysctl(ipv6__conf__all__accept_dad=0, ipv6__conf__default__accept_dad=0)
+            place.sysctl(ipv6__conf__default__accept_ra=0, ipv6__icmp__ratelimit=0, ipv4__icmp_ratelimit=0)
+        for router in (self.near, self.far):
+            router.sysctl(ipv6__conf__all__forwarding=1)
+        self._connect()
+        self._serve()
+        self.near.wait_up("lan0", "core0")
+        self.host.wait_up("wan0")
+        self.server.wait_up("eth0")
+
+    def _connect(self) -> None:
+        far, server = self.far.netns, self.server.netns
+        self.host.batch(
+            f"""
+            link add wan0 address {HOST_MAC} type veth peer name lan0 address {NEAR_MAC} netns {self.near.netns}
+            """
+        )
+        self.near.batch(
+            f"""
+            link add core0 type veth peer name core0 netns {far}
+            addr add {GATEWAY}/64 dev lan0 nodad
+            addr add {OTHER_GATEWAY}/64 dev lan0 nodad
+            addr add 2001:db8:1::1/64 dev lan0 nodad
+            addr add 2001:db8:c0::1/64 dev core0 nodad
+            link set lan0 up
+            link set core0 up
+            """
+        )
+        self.far.batch(
+            f"""
+            link add edge0 type veth peer name eth0 netns {server}
+            addr add 2001:db8:c0::2/64 dev core0 nodad
+            addr add 2001:db8:5::1/64 dev edge0 nodad
+            addr add {embedded(FAR_HOP)}/128 dev lo nodad
+            link set core0 up
+            link set edge0 up
+            route add {PREFIX} via 2001:db8:5::2
+            route add {OTHER_PREFIX} via 2001:db8:5::2
+            route add default via 2001:db8:c0::1 src {embedded(FAR_HOP)}
+            """
+        )
+        self.near.batch("route add default via 2001:db8:c0::2")
+        self.server.batch(
+            f"""
+            addr add 2001:db8:5::2/64 dev eth0 nodad
+            addr add {SERVER6}/128 dev lo nodad
+            addr add {OTHER_SERVER6}/128 dev lo nodad
+            link set eth0 up
+            route add default via 2001:db8:5::1 src {SERVER6}
+            """
+        )
+        self.join_host("wan0", "2001:db8:1::10")
+
+    def join_host(self, device: str, address: str) -> None:
+        """Bring an uplink of the host up with an address and a default route."""
+        self.host.batch(
+            f"""
+            link set {device} up
+            addr add {address}/64 dev {device} nodad
+            route add default via {GATEWAY} dev {device}
+            """
+        )
+
+    def _serve(self) -> None:
+        web = self.server.popen(PYTHON, inet.__file__, name="inet")
+        eventually(lambda: "ready" in web.log(), message="the server serves")
+
+    def translate(self, backend: str, *options: str, uplink: str = "wan0", clat_v6: IPv6Address = CLAT) -> Clat:
+        """Start `clatnm translate` and wait for its ready line."""
+        arguments = ("--uplink", uplink, "--plat-prefix", str(PREFIX), "--clat-v6-addr", str(clat_v6))
+        return Clat(self.host, backend, (*arguments, *options))
+
+    def forget_path_mtus(self) -> None:
+        """Host and server take the path for as wide as the first link again."""
+        for place in (self.host, self.server):
+            place.ip("-4", "route", "flush", "cache")
+            place.ip("-6", "route", "flush", "cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What the ready line tells."""
+
+    device: str
+    clat_v4: IPv4Address
+    clat_v6: IPv6Address
+
+
+class Clat:
+    """A running `clatnm translate`."""
+
+    def __init__(self, host: Place, backend: str, arguments: Iterable[str]) -> None:
+        self.host = host
+        self.backend = backend
+        self.service = host.popen(str(VENV_BIN / "clatnm"), "translate", "--backend", backend, *arguments)
+        ready = eventually(self._ready, message="the ready line")
+        assert ready is not None
+        self.ready = ready
+        self.device = ready.device
+
+    def _ready(self) -> Ready | None:
+        for line in self.service.log().splitlines():
+            if line.startswith("ready "):
+                _, device, clat_v4, clat_v6, _, backend = line.split()
+                assert backend == self.backend, line
+                return Ready(device=device, clat_v4=IPv4Address(clat_v4), clat_v6=IPv6Address(clat_v6))
+        if not self.service.running:
+            raise RuntimeError(f"clatnm translate ended: {self.service.log()}")
+        return None
+
+    @property
+    def worker(self) -> int:
+        """Pid of the translator process."""
+        (pid,) = children(self.service.pid)
+        return pid
+
+    def stop(self) -> None:
+        """End it and wait until its device is gone."""
+        assert self.service.stop() == 0, self.service.log()
+        assert self.device not in self.host.devices()
+
+
+def children(pid: int) -> list[int]:
+    """Child processes that live."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed if start_time(int(child))]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    return start_time(pid) is not None
+
+
+def resident_kib(pid: int) -> int:
+    """Physical memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise ProcessLookupError(pid)
+
+
+@contextlib.contextmanager
+def rigged() -> Iterator[Rig]:
+    """A rig for as long as the block lasts."""
+    session = Session.open()
+    try:
+        yield Rig(session)
+    finally:
+        session.close()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whatever IPv4 carries arrives unchanged in both directions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+
+import pytest
+
+from tests.e2e.datapath import traffic
+from tests.e2e.datapath.rig import CLAT, DUMMY, FAR_HOP, SERVER, SERVER6, Clat, Rig
+from tests.lab.poll import eventually
+
+ECHO, GRE, ESP, SCTP, EXPERIMENT = 1, 47, 50, 132, 253
+EXPEDITED = 46 << 2
+PORT_UNREACHABLE_V4, PORT_UNREACHABLE_V6 = (3, 3), (1, 4)
+SOURCE_ROUTE_FAILED, TIME_EXCEEDED = (3, 5), (11, 0)
+
+pytestmark = pytest.mark.usefixtures("clat")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 1444, 1445, 1472, 4000, 30000, 65507])
+def test_datagrams_arrive_unchanged_both_ways(rig: Rig, size: int) -> None:
+    traffic.exchange(rig, size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 56, 1300, 1444, 1472, 4000, 30000])
+def test_ping_is_answered(rig: Rig, size: int) -> None:
+    traffic.ping(rig.host, "-s", str(size))
+
+
+@pytest.mark.parametrize("size", [56, 1400, 4000])
+def test_ping_from_the_server_is_answered(rig: Rig, size: int) -> None:
+    traffic.ping(rig.server, "-I", str(SERVER6), "-s", str(size), address=str(CLAT))
+
+
+def test_tcp_carries_megabytes_both_ways(rig: Rig) -> None:
+    traffic.download(rig.host, 8 * traffic.MIB)
+    traffic.upload(rig.host, 8 * traffic.MIB)
+
+
+@pytest.mark.parametrize("size", [1, 17, 1400])
+def test_datagram_without_checksum_gets_one(rig: Rig, size: int) -> None:
+    """RFC 7915 4.5: IPv6 hosts drop what has none."""
+    host = traffic.udp4(rig.host)
+    host.setsockopt(socket.SOL_SOCKET, traffic.SO_NO_CHECK, 1)
+    traffic.exchange(rig, size, host=host)
+
+
+@pytest.mark.parametrize("size", [100, 4000], ids=["whole", "fragmented"])
+@pytest.mark.parametrize("tos", [EXPEDITED, EXPEDITED | 1, EXPEDITED | 2, 3, 0xFF], ids=hex)
+def test_dscp_and_ecn_are_kept_both_ways(rig: Rig, tos: int, size: int) -> None:
+    with traffic.udp4(rig.host) as host, traffic.udp6(rig.server) as server:
+        host.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+        server.setsockopt(socket.IPPROTO_IPV6, traffic.IPV6_TCLASS, tos)
+        host.sendto(bytes(size), (str(SERVER), traffic.port_of(server)))
+        heard = traffic.hear(server)
+        assert heard.tos == tos
+        server.sendto(bytes(size), heard.peer)
+        assert traffic.hear(host).tos == tos
+
+
+@pytest.mark.parametrize("size", [10, 4000], ids=["whole", "fragmented"])
+def test_closed_port_of_the_server_is_told_to_the_hosts_socket(rig: Rig, size: int) -> None:
+    with traffic.udp6(rig.server) as taken, traffic.udp4(rig.host) as host:
+        host.setsockopt(socket.IPPROTO_IP, traffic.IP_RECVERR, 1)
+        port = traffic.port_of(taken)
+        taken.close()
+        host.connect((str(SERVER), port))
+        sent = os.urandom(size)
+        host.send(sent)
+        error = eventually(lambda: traffic.icmp_error(host), message="the error")
+        assert error is not None
+        assert (error.errno, error.kind, error.code) == (errno.ECONNREFUSED, *PORT_UNREACHABLE_V4)
+        assert str(error.offender) == str(SERVER)
+        assert len(error.data) >= min(size, 500)
+        assert sent.startswith(error.data)
+
+
+@pytest.mark.parametrize("size", [10, 4000], ids=["whole", "fragmented"])
+def test_closed_port_of_the_host_is_told_to_the_servers_socket(rig: Rig, size: int) -> None:
+    with traffic.udp4(rig.host) as taken, traffic.udp6(rig.server) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, traffic.IPV6_RECVERR, 1)
+        taken.bind(("", 0))
+        port = traffic.port_of(taken)
+        taken.close()
+        server.connect((str(CLAT), port))
+        sent = os.urandom(size)
+        server.send(sent)
+        error = eventually(lambda: traffic.icmp_error(server), message="the error")
+        assert error is not None
+        assert (error.errno, error.kind, error.code) == (errno.ECONNREFUSED, *PORT_UNREACHABLE_V6)
+        assert error.offender == CLAT
+        assert len(error.data) >= min(size, 500)
+        assert sent.startswith(error.data)
+
+
+def test_refused_tcp_connection_is_refused_at_once(rig: Rig) -> None:
+    with rig.host.sock(socket.AF_INET, socket.SOCK_STREAM) as host:
+        assert host.connect_ex((str(SERVER), 1)) == errno.ECONNREFUSED
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param("01010101", id="no-operation"),
+        pytest.param("94040000", id="router-alert"),
+        pytest.param("070b0400000000000000000000", id="record-route"),
+        pytest.param("440c0500000000000000000000000000", id="timestamp"),
+    ],
+)
+@pytest.mark.parametrize("size", [10, 4000], ids=["whole", "fragmented"])
+def test_options_are_left_out(rig: Rig, options: str, size: int) -> None:
+    """RFC 7915 4.1"""
+    host = traffic.udp4(rig.host)
+    host.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, bytes.fromhex(options))
+    traffic.exchange(rig, size, host=host)
+
+
+def test_source_route_fails_as_said(rig: Rig) -> None:
+    """RFC 7915 4.1: not one byte of it goes out, and the sender is told."""
+    with traffic.udp4(rig.host) as host, traffic.udp6(rig.server) as server:
+        host.setsockopt(socket.IPPROTO_IP, traffic.IP_RECVERR, 1)
+        host.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"\x83\x07\x04" + SERVER.packed + b"\0")
+        host.sendto(b"by way of", (str(FAR_HOP), traffic.port_of(server)))
+        error = eventually(lambda: traffic.icmp_error(host), message="the error")
+        assert error is not None
+        assert (error.kind, error.code) == SOURCE_ROUTE_FAILED
+
+
+@pytest.mark.parametrize("size", [8, 9, 1400, 4000])
+@pytest.mark.parametrize("protocol", [GRE, ESP, SCTP, EXPERIMENT], ids=["gre", "esp", "sctp", "experiment"])
+def test_other_protocols_are_carried_untouched(rig: Rig, protocol: int, size: int) -> None:
+    """RFC 7915 4.5, 5.5: their checksums, if any, do not cover addresses."""
+    with (
+        rig.host.sock(socket.AF_INET, socket.SOCK_RAW, protocol) as host,
+        rig.server.sock(socket.AF_INET6, socket.SOCK_RAW, protocol) as server,
+    ):
+        server.bind((str(SERVER6), 0))
+        there, back = os.urandom(size), os.urandom(size)
+        host.sendto(there, (str(SERVER), 0))
+        heard = traffic.hear(server)
+        assert (heard.data, heard.peer[0]) == (there, str(CLAT))
+        server.sendto(back, (str(CLAT), 0))
+        packet = traffic.hear(host).data
+        assert packet[(packet[0] & 15) * 4 :] == back
+
+
+def test_hops_show_themselves(rig: Rig, clat: Clat) -> None:
+    """What traceroute does: ourselves, a router with no IPv4 address, one that has one, and the server."""
+    told = []
+    with traffic.udp6(rig.server) as taken, traffic.udp4(rig.host) as host:
+        host.setsockopt(socket.IPPROTO_IP, traffic.IP_RECVERR, 1)
+        port = traffic.port_of(taken)
+        taken.close()
+        for hops in (1, 2, 3, 4):
+            host.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+            sent = struct.pack("!I", hops) * 10
+            host.sendto(sent, (str(SERVER), port))
+            error = eventually(lambda: traffic.icmp_error(host), message=f"what hop {hops} says")
+            assert error is not None
+            assert sent.startswith(error.data)
+            assert error.data
+            told.append((str(error.offender), error.kind, error.code))
+    assert told == [
+        (DUMMY, *TIME_EXCEEDED),
+        (DUMMY, *TIME_EXCEEDED),
+        (str(FAR_HOP), *TIME_EXCEEDED),
+        (str(SERVER), *PORT_UNREACHABLE_V4),
+    ]
