@@ -18,7 +18,7 @@ from clatnm.compat import assert_never
 from clatnm.errors import ClatnmError
 from clatnm.model import Plan, Retry, Running, RunState, Start, Step, Stop, Update
 from clatnm.policy import retry
-from clatnm.translators.base import Backend, Translator
+from clatnm.translators.base import Backend, Ended, Translator
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +96,10 @@ class Supervisor:
         began = time.monotonic()
         try:
             run.translator = await self._backends[run.plan.backend].start(run.plan)
-        except ClatnmError as error:
-            self._failed(run, str(error), ran_for_s=None)
-            return
-        except Exception as error:  # a bug in a backend: its connection must not be stuck in `starting`
-            log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
-            self._failed(run, repr(error), ran_for_s=None)
+        except Exception as error:  # a bug in a backend included: its connection must not be stuck in `starting`
+            if not isinstance(error, ClatnmError):
+                log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
+            self._failed(run, _words(error), ran_for_s=None)
             return
         run.start_ms = (time.monotonic() - began) * 1000
         run.state, run.began = RunState.ON, self._clock()
@@ -112,8 +110,8 @@ class Supervisor:
         assert run.translator is not None
         try:
             await run.translator.update(run.plan)
-        except ClatnmError as error:
-            log.warning("%s: %s; starting the translator anew", run.plan.interface, error)
+        except Exception as error:  # a bug in a backend included, as in `_start`
+            log.warning("%s: %s; starting the translator anew", run.plan.interface, _words(error))
             await self._stop(run)
             return
         run.state = RunState.ON
@@ -121,12 +119,18 @@ class Supervisor:
 
     async def _stop(self, run: _Run) -> None:
         run.state = RunState.STOPPING
-        if run.translator is not None:
-            await run.translator.stop()
+        try:
+            if run.translator is not None:
+                await run.translator.stop()
+        except Exception as error:  # whatever it is, its process has ended or will when we do
+            log.error("%s: stopping: %s", run.plan.interface, _words(error))
         self._gone(run)
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
-        ended = await translator.ended()
+        try:
+            ended = await translator.ended()
+        except Exception as error:
+            ended = Ended(error=_words(error))
         if run.state is RunState.STOPPING or self._runs.get(run.plan.interface) is not run:
             return
         if ended.collision:
@@ -151,3 +155,8 @@ class Supervisor:
         if self._runs.get(run.plan.interface) is run:
             del self._runs[run.plan.interface]
         self._changed()
+
+
+def _words(error: Exception) -> str:
+    """An error for the user; one that is a bug, for whoever reads the report of it."""
+    return str(error) if isinstance(error, ClatnmError) else repr(error)
