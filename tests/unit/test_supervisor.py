@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Carrying out steps with a backend that does what the test says, on a clock that moves when the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clatnm.errors import HostError, TranslatorError
+from clatnm.model import Plan, Reason, RunState, Start, Step, Stop, Update, Verdict
+from clatnm.policy.plan import decide, diff, wake_at
+from clatnm.supervisor import Supervisor
+from clatnm.translators.base import Backend, Ended
+from tests.unit.aio import run_virtual, settle
+from tests.unit.policy.worlds import NOW, a_candidate, a_link, a_world, the_plan
+
+WORLD = a_world(prefixes={"wlan0": (a_candidate(expires_at=None),)})
+PLAN = the_plan(WORLD)
+OTHER = the_plan(a_world(a_link("eth0", index=3, ipv6=("2001:db8:b::5/64",))))
+
+
+class FakeTranslator:
+    def __init__(self, backend: FakeBackend, plan: Plan) -> None:
+        self.backend = backend
+        self.plan = plan
+        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+    async def update(self, plan: Plan) -> None:
+        await self.backend.take("update")
+        self.plan = plan
+
+    async def stop(self) -> None:
+        try:
+            await self.backend.take("stop")
+        finally:
+            self.end(Ended(error="stopped"))
+
+    async def counters(self) -> Mapping[str, Any]:
+        return {"device": self.plan.device}
+
+    async def ended(self) -> Ended:
+        return await asyncio.shield(self._ended)
+
+    def end(self, ended: Ended) -> None:
+        """Die, or be dead."""
+        if self in self.backend.alive:
+            self.backend.alive.remove(self)
+            self._ended.set_result(ended)
+
+    def break_down(self, fault: Exception) -> None:
+        """Die in a way that cannot even be told."""
+        self.backend.alive.remove(self)
+        self._ended.set_exception(fault)
+
+
+class FakeBackend:
+    """`faults[verb]` is raised by the next such calls; `gates[verb]` lets them wait until it is set."""
+
+    shares = False
+
+    def __init__(self, host: object = None) -> None:
+        self.alive: list[FakeTranslator] = []
+        self.starts: list[Plan] = []
+        self.faults: dict[str, list[Exception]] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+
+    def probe(self) -> str:
+        return ""
+
+    async def take(self, verb: str) -> None:
+        if verb in self.gates:
+            await self.gates[verb].wait()
+        if self.faults.get(verb):
+            raise self.faults[verb].pop(0)
+
+    async def start(self, plan: Plan) -> FakeTranslator:
+        self.starts.append(plan)
+        await self.take("start")
+        assert all(other.plan.interface != plan.interface for other in self.alive), "two translators on one uplink"
+        translator = FakeTranslator(self, plan)
+        self.alive.append(translator)
+        return translator
+
+
+class Stage:
+    """A supervisor, its backend, and a daemon that looks when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.changes = 0
+        self.backend = FakeBackend()
+        backends: dict[str, Backend] = {"tun": self.backend}
+        self.supervisor = Supervisor(backends, clock=lambda: self.now, changed=self._changed)
+        self.world = WORLD
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def verdict(self) -> Verdict:
+        world = replace(self.world, running=self.supervisor.running(), retries=self.supervisor.retries)
+        return decide(world, self.now)[0]
+
+    async def look(self) -> None:
+        """Decide and apply, then let things happen."""
+        world = replace(self.world, running=self.supervisor.running(), retries=self.supervisor.retries)
+        self.supervisor.apply(diff(world.running, [v.plan for v in decide(world, self.now) if v.plan]))
+        await settle()
+
+    async def apply(self, *steps: Step) -> None:
+        self.supervisor.apply(steps)
+        await settle()
+
+    def states(self) -> dict[str, RunState]:
+        return {name: run.state for name, run in self.supervisor.running().items()}
+
+    def wake(self) -> float | None:
+        world = replace(self.world, retries=self.supervisor.retries)
+        return wake_at(world, self.now)
+
+
+def play(scene: Callable[[Stage], Awaitable[None]]) -> None:
+    async def work() -> None:
+        stage = Stage()
+        await scene(stage)
+        for gate in stage.backend.gates.values():
+            gate.set()
+        await stage.supervisor.stop_all()
+        assert stage.backend.alive == []
+        assert stage.states() == {}
+
+    run_virtual(work())
+
+
+# Start
+
+
+def test_started_translator_is_on_only_when_it_runs() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.gates["start"] = asyncio.Event()
+        await stage.apply(Start(plan=PLAN))
+        assert stage.states() == {"wlan0": RunState.STARTING}
+        assert stage.changes == 0
+        assert await stage.supervisor.counters("wlan0") == {}
+        stage.backend.gates["start"].set()
+        await settle()
+        assert stage.states() == {"wlan0": RunState.ON}
+        assert stage.supervisor.running()["wlan0"].plan == PLAN
+        assert stage.changes == 1
+        assert await stage.supervisor.counters("wlan0") == {"device": "clat-wlan0"}
+        assert stage.supervisor.start_ms("wlan0") >= 0
+
+    play(scene)
+
+
+def test_slow_start_of_one_delays_no_other() -> None:
+    async def scene(stage: Stage) -> None:
+        gate = stage.backend.gates["start"] = asyncio.Event()
+        await stage.apply(Start(plan=PLAN))
+        del stage.backend.gates["start"]
+        await stage.apply(Start(plan=OTHER))
+        assert stage.states() == {"wlan0": RunState.STARTING, "eth0": RunState.ON}
+        gate.set()
+        await settle()
+        assert stage.states() == {"wlan0": RunState.ON, "eth0": RunState.ON}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (TranslatorError("the process died", hint="look"), "the process died (look)"),
+        (HostError("no /dev/net/tun", errno=2), "no /dev/net/tun"),
+        (ZeroDivisionError("a bug"), "ZeroDivisionError('a bug')"),
+    ],
+)
+def test_failed_start_leaves_nothing_but_a_retry(fault: Exception, told: str) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [fault]
+        await stage.apply(Start(plan=PLAN))
+        assert stage.states() == {}
+        assert stage.changes == 1
+        entry = stage.supervisor.retries["wlan0"]
+        assert (entry.failures, entry.error, entry.not_before) == (1, told, NOW)
+
+    play(scene)
+
+
+def test_start_that_keeps_failing_is_tried_ever_less() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [TranslatorError("no") for _ in range(8)]
+        times: list[float] = []
+        while stage.states() != {"wlan0": RunState.ON}:
+            before = len(stage.backend.starts)
+            await stage.look()
+            if len(stage.backend.starts) > before:
+                times.append(stage.now - NOW)
+            else:
+                assert stage.verdict().reason is Reason.BACKING_OFF
+                wake = stage.wake()
+                assert wake is not None
+                stage.now = wake
+        assert times == [0, 0, 1, 3, 8, 18, 48, 108, 168]
+
+    play(scene)
+
+
+# Death
+
+
+def test_death_restarts_at_once_then_waits() -> None:
+    async def scene(stage: Stage) -> None:
+        waits: list[float] = []
+        for _ in range(5):
+            await stage.look()
+            assert stage.states() == {"wlan0": RunState.ON}
+            stage.now += 1
+            stage.backend.alive[0].end(Ended(error="killed by signal 9"))
+            await settle()
+            assert stage.states() == {}
+            entry = stage.supervisor.retries["wlan0"]
+            assert entry.error == "killed by signal 9"
+            waits.append(entry.not_before - stage.now)
+            stage.now = entry.not_before
+        assert waits == [0, 1, 2, 5, 10]
+
+    play(scene)
+
+
+def test_death_after_a_long_run_is_the_first_again() -> None:
+    async def scene(stage: Stage) -> None:
+        for ran_for_s, failures in ((1, 1), (1, 2), (1, 3), (60, 1), (3600, 1), (59, 2)):
+            stage.now = max([stage.now, *(entry.not_before for entry in stage.supervisor.retries.values())])
+            await stage.look()
+            stage.now += ran_for_s
+            stage.backend.alive[0].end(Ended(error="died"))
+            await settle()
+            assert stage.supervisor.retries["wlan0"].failures == failures
+
+    play(scene)
+
+
+def test_time_to_start_is_no_time_of_running() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.gates["start"] = asyncio.Event()
+        await stage.apply(Start(plan=PLAN))
+        stage.now += 3600
+        stage.backend.gates["start"].set()
+        await settle()
+        for _ in range(2):
+            stage.backend.alive[0].end(Ended(error="died"))
+            await settle()
+            await stage.look()
+        assert stage.supervisor.retries["wlan0"].failures == 2
+
+    play(scene)
+
+
+def test_translator_whose_end_cannot_be_told_has_ended() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        stage.backend.alive[0].break_down(HostError("the hook cannot be removed", errno=19))
+        await settle()
+        assert stage.states() == {}
+        assert stage.supervisor.retries["wlan0"].error == "the hook cannot be removed"
+
+    play(scene)
+
+
+def test_death_of_one_is_nothing_to_another() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN), Start(plan=OTHER))
+        next(one for one in stage.backend.alive if one.plan == PLAN).end(Ended(error="died"))
+        await settle()
+        assert stage.states() == {"eth0": RunState.ON}
+        assert set(stage.supervisor.retries) == {"wlan0"}
+
+    play(scene)
+
+
+def test_collision_takes_the_next_address_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        seen = set()
+        for collisions in range(1, 4):
+            await stage.look()
+            (translator,) = stage.backend.alive
+            seen.add(translator.plan.clat_v6)
+            translator.end(Ended(error="", collision=str(translator.plan.clat_v6)))
+            await settle()
+            entry = stage.supervisor.retries["wlan0"]
+            assert (entry.collisions, entry.failures, entry.not_before) == (collisions, 0, stage.now)
+        await stage.look()
+        seen.add(stage.backend.alive[0].plan.clat_v6)
+        assert len(seen) == 4
+        await stage.look()  # and it stays there
+        assert len(stage.backend.starts) == 4
+
+    play(scene)
+
+
+def test_history_is_forgotten_with_the_wish_for_a_clat() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [TranslatorError("no"), TranslatorError("no")]
+        await stage.apply(Start(plan=PLAN), Start(plan=OTHER))
+        assert set(stage.supervisor.retries) == {"wlan0", "eth0"}
+        stage.supervisor.forget_failures(keep={"eth0", "other0"})
+        assert set(stage.supervisor.retries) == {"eth0"}
+
+    play(scene)
+
+
+# Update
+
+LIVE = replace(PLAN, metric=700)
+
+
+def test_update_changes_the_running_translator() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        (translator,) = stage.backend.alive
+        stage.backend.gates["update"] = asyncio.Event()
+        await stage.apply(Update(old=PLAN, plan=LIVE))
+        assert stage.states() == {"wlan0": RunState.STARTING}
+        stage.backend.gates["update"].set()
+        await settle()
+        assert stage.states() == {"wlan0": RunState.ON}
+        assert stage.supervisor.running()["wlan0"].plan == LIVE
+        assert stage.backend.alive == [translator]
+        assert translator.plan == LIVE
+
+    play(scene)
+
+
+@pytest.mark.parametrize("fault", [TranslatorError("does not listen"), HostError("no", errno=1), OSError(5, "a bug")])
+def test_failed_update_starts_the_translator_anew(fault: Exception) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.look()
+        stage.backend.faults["update"] = [fault]
+        stage.world = replace(WORLD, advertised_mtus={"wlan0": 1400})
+        await stage.look()
+        assert stage.states() == {}
+        assert stage.backend.alive == []
+        assert stage.supervisor.retries == {}  # no fault of the translator
+        await stage.look()
+        assert stage.states() == {"wlan0": RunState.ON}
+        assert stage.backend.alive[0].plan.ipv6_mtu_bytes == 1400
+
+    play(scene)
+
+
+@pytest.mark.parametrize("goes_through", [True, False])
+def test_death_during_an_update_is_a_death(goes_through: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        stage.backend.gates["update"] = asyncio.Event()
+        await stage.apply(Update(old=PLAN, plan=LIVE))
+        stage.backend.alive[0].end(Ended(error="died"))
+        await settle()
+        assert stage.states() == {}
+        stage.backend.faults["update"] = [] if goes_through else [TranslatorError("nobody there")]
+        await stage.apply(Start(plan=LIVE))
+        stage.backend.gates["update"].set()
+        await settle()
+        assert stage.states() == {"wlan0": RunState.ON}  # what came of the old one touches the new one not
+        assert len(stage.backend.alive) == 1
+        assert stage.supervisor.retries["wlan0"].failures == 1
+
+    play(scene)
+
+
+# Stop
+
+
+def test_stopped_translator_is_gone_only_when_it_is() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        stage.backend.gates["stop"] = asyncio.Event()
+        await stage.apply(Stop(plan=PLAN))
+        assert stage.states() == {"wlan0": RunState.STOPPING}
+        before = stage.changes
+        stage.backend.gates["stop"].set()
+        await settle()
+        assert stage.states() == {}
+        assert stage.changes == before + 1
+        assert stage.supervisor.retries == {}
+
+    play(scene)
+
+
+def test_wish_that_ends_during_the_start_stops_it_afterwards() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.gates["start"] = asyncio.Event()
+        await stage.look()
+        stage.world = replace(WORLD, uplinks=())
+        await stage.look()
+        assert stage.states() == {"wlan0": RunState.STARTING}
+        stage.backend.gates["start"].set()
+        await settle()
+        await stage.look()
+        assert stage.states() == {}
+        assert stage.backend.alive == []
+
+    play(scene)
+
+
+def test_wish_that_changes_during_the_start_is_fulfilled_afterwards() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.gates["start"] = asyncio.Event()
+        await stage.look()
+        stage.world = replace(WORLD, advertised_mtus={"wlan0": 1400})
+        await stage.look()
+        stage.backend.gates["start"].set()
+        await settle()
+        await stage.look()
+        assert stage.backend.alive[0].plan.ipv6_mtu_bytes == 1400
+        assert len(stage.backend.starts) == 1
+
+    play(scene)
+
+
+def test_stop_that_goes_wrong_is_an_end_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        stage.backend.faults["stop"] = [OSError(5, "a bug")]
+        await stage.apply(Stop(plan=PLAN))
+        assert stage.states() == {}
+
+    with caplog.at_level(logging.ERROR):
+        play(scene)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("state", ["start", "update", "stop", "on", "failing-start", "failing-stop"])
+def test_stop_all_leaves_nothing_whatever_is_under_way(state: str) -> None:
+    async def scene(stage: Stage) -> None:
+        verb = state.removeprefix("failing-")
+        if verb != "start":
+            await stage.apply(Start(plan=PLAN))
+        stage.backend.gates[verb] = asyncio.Event()
+        if state.startswith("failing-"):
+            stage.backend.faults[verb] = [TranslatorError("no")]
+        steps: dict[str, Step] = {
+            "start": Start(plan=PLAN),
+            "update": Update(old=PLAN, plan=LIVE),
+            "stop": Stop(plan=PLAN),
+        }
+        if verb in steps:
+            await stage.apply(steps[verb])
+        await stage.apply(Start(plan=OTHER))
+        ending = asyncio.ensure_future(stage.supervisor.stop_all())
+        await settle()
+        stage.backend.gates[verb].set()
+        await ending
+        assert stage.states() == {}
+        assert stage.backend.alive == []
+
+    play(scene)
+
+
+def test_stop_all_without_translators_returns_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.supervisor.stop_all()
+
+    play(scene)
+
+
+# Words
+
+
+def test_failures_are_logged_once_with_what_comes_next(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [TranslatorError("no tun"), TranslatorError("no tun")]
+        for _ in range(2):
+            await stage.look()
+        await stage.look()
+
+    with caplog.at_level(logging.INFO):
+        play(scene)
+    assert [record.getMessage() for record in caplog.records] == [
+        "wlan0: no tun; trying again",
+        "wlan0: no tun; next try in 1 s",
+    ]
