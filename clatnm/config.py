@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def parse_mode(text: str) -> Mode:
     try:
         return _MODES[text.strip().lower()]
     except KeyError:
-        raise ConfigError(f"mode '{text}' is unknown", hint="one of: auto, force, no") from None
+        raise ConfigError(f"mode {text!r} is unknown", hint="one of: auto, force, no") from None
 
 
 def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
@@ -42,42 +43,65 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="the file must be readable, or absent") from error
     return parse(text, source=str(path), backends=backends)
 
 
 def parse(text: str, *, source: str, backends: tuple[str, ...]) -> Settings:
     """Parse the configuration file's text; `source` is its name for messages."""
-    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"), default_section="")
     try:
         parser.read_string(text, source=source)
     except configparser.Error as error:
-        raise ConfigError(" ".join(str(error).split()), hint="the form is: [clatnm], then key = value") from error
+        raise _syntax_fault(error, source) from error
     for section in parser.sections():
         if section != _SECTION:
-            raise _fault(text, source, f"[{section}]", f"unknown section [{section}]", "the only one is [clatnm]")
+            header = rf"\[{re.escape(section)}\]"
+            raise _fault(text, source, header, f"unknown section [{section}]", "the only one is [clatnm]")
     mode, backend = Mode.AUTO, "auto"
     for key, value in parser[_SECTION].items() if parser.has_section(_SECTION) else ():
         if key == "mode":
             try:
                 mode = parse_mode(value)
             except ConfigError as error:
-                raise _fault(text, source, key, error.what, error.hint) from None
+                raise _key_fault(text, source, key, error.what, error.hint) from None
         elif key == "backend":
             if value not in ("auto", *backends):
-                raise _fault(
-                    text, source, key, f"unknown backend '{value}'", f"one of: {', '.join(('auto', *backends))}"
-                )
+                known = ", ".join(("auto", *backends))
+                raise _key_fault(text, source, key, f"unknown backend {value!r}", f"one of: {known}")
             backend = value
         else:
-            raise _fault(text, source, key, f"unknown key '{key}'", "known keys: backend, mode")
+            raise _key_fault(text, source, key, f"unknown key {key!r}", "known keys: backend, mode")
     return Settings(mode=mode, backend=backend)
 
 
-def _fault(text: str, source: str, start: str, what: str, hint: str) -> ConfigError:
-    """A ConfigError that names the line beginning with `start`."""
-    numbers = (n for n, line in enumerate(text.splitlines(), 1) if line.strip().lower().startswith(start.lower()))
+def _syntax_fault(error: configparser.Error, source: str) -> ConfigError:
+    number, what = 1, " ".join(str(error).split())
+    match error:
+        case configparser.DuplicateOptionError():
+            number, what = error.lineno or 1, f"'{error.option}' is set twice"
+        case configparser.DuplicateSectionError():
+            number, what = error.lineno or 1, f"[{error.section}] appears twice"
+        case configparser.MissingSectionHeaderError():
+            number, what = error.lineno, "this line belongs to no section"
+        case configparser.ParsingError():
+            number, what = error.errors[0][0], "this line is not understood"
+    return ConfigError(f"{source}:{number}: {what}", hint="the form is: [clatnm], then key = value")
+
+
+def _key_fault(text: str, source: str, key: str, what: str, hint: str) -> ConfigError:
+    """A ConfigError that names the line where `key` is set."""
+    return _fault(text, source, rf"{re.escape(key)}\s*[=:]", what, hint)
+
+
+def _fault(text: str, source: str, pattern: str, what: str, hint: str) -> ConfigError:
+    """A ConfigError that names the line which begins with `pattern`."""
+    begins = re.compile(rf"\s*{pattern}", re.IGNORECASE)
+    numbers = (n for n, line in enumerate(text.split("\n"), 1) if begins.match(line))
     return ConfigError(f"{source}:{next(numbers, 1)}: {what}", hint=hint)
 
 
@@ -100,9 +124,13 @@ def load_secret(directory: Path) -> bytes:
         secret = fresh_secret()
         # Written aside and renamed, so that a crash leaves either no secret or a whole one.
         fresh = directory / f"secret.{os.getpid()}"
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(secret)
-        fresh.rename(path)
+        fresh.unlink(missing_ok=True)
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(secret)
+            fresh.rename(path)
+        finally:
+            fresh.unlink(missing_ok=True)
     except OSError as error:
         raise HostError(
             f"{path}: {error.strerror}", errno=error.errno or 0, hint="addresses change at each start"
