@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The configuration file and the secret beside it: what is accepted, and what each mistake is answered with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clatnm import config
+from clatnm.errors import ConfigError, HostError
+from clatnm.model import Mode, Settings
+
+BACKENDS = ("ebpf", "tun")
+FORM = "the form is: [clatnm], then key = value"
+MODES = "one of: auto, force, no"
+KEYS = "known keys: backend, mode"
+
+
+def parse(text: str) -> Settings:
+    return config.parse(text, source="/etc/clatnm/clatnm.conf", backends=BACKENDS)
+
+
+ACCEPTED: dict[str, tuple[str, Settings]] = {
+    "empty": ("", Settings(mode=Mode.AUTO, backend="auto")),
+    "only-comments": ("# nothing\n; here\n\n", Settings()),
+    "empty-section": ("[clatnm]\n", Settings()),
+    "mode": ("[clatnm]\nmode = force\n", Settings(mode=Mode.FORCE)),
+    "backend": ("[clatnm]\nbackend = tun\n", Settings(backend="tun")),
+    "both": ("[clatnm]\nmode = no\nbackend = ebpf\n", Settings(mode=Mode.NO, backend="ebpf")),
+    "colon-and-case": ("[clatnm]\nMODE: No\n", Settings(mode=Mode.NO)),
+    "comment-behind": ("[clatnm]\nmode = no # not here\nbackend=tun ; slow\n", Settings(mode=Mode.NO, backend="tun")),
+    "windows-line-ends": ("[clatnm]\r\nmode = no\r\n", Settings(mode=Mode.NO)),
+    "no-line-end": ("[clatnm]\nmode=no", Settings(mode=Mode.NO)),
+    "percent-is-no-magic": ("[clatnm]\n# 100 %(mode)s\nmode = no\n", Settings(mode=Mode.NO)),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
+def test_file_is_read(text: str, expected: Settings) -> None:
+    assert parse(text) == expected
+
+
+# Text, line of the mistake, what is said, hint
+MISTAKES: dict[str, tuple[str, int, str, str]] = {
+    "unknown-mode": ("[clatnm]\n\nmode = maybe\n", 3, "mode 'maybe' is unknown", MODES),
+    "no-value": ("[clatnm]\nmode =\n", 2, "mode '' is unknown", MODES),
+    "value-over-two-lines": ("[clatnm]\nmode = auto\n  no\n", 2, r"mode 'auto\nno' is unknown", MODES),
+    "unknown-backend": ("[clatnm]\nbackend = magic\n", 2, "unknown backend 'magic'", "one of: auto, ebpf, tun"),
+    "backend-is-exact": ("[clatnm]\nbackend = TUN\n", 2, "unknown backend 'TUN'", "one of: auto, ebpf, tun"),
+    "unknown-key": ("[clatnm]\nmode = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
+    "key-that-another-begins-with": ("[clatnm]\nmode = no\nmod = no\n", 3, "unknown key 'mod'", KEYS),
+    "key-in-a-comment-before": ("[clatnm]\n# modus = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
+    "odd-key": ("[clatnm]\na.b[c = 1\n", 2, "unknown key 'a.b[c'", KEYS),
+    "unknown-section": ("[clatnm]\n[Global]\n", 2, "unknown section [Global]", "the only one is [clatnm]"),
+    "section-case": ("[Clatnm]\nmode = no\n", 1, "unknown section [Clatnm]", "the only one is [clatnm]"),
+    "default-section": ("[DEFAULT]\nmode = no\n", 1, "unknown section [DEFAULT]", "the only one is [clatnm]"),
+    "default-beside-ours": (
+        "[clatnm]\n[DEFAULT]\nmode=no\n",
+        2,
+        "unknown section [DEFAULT]",
+        "the only one is [clatnm]",
+    ),
+    "no-section": ("# hi\nmode = no\n", 2, "this line belongs to no section", FORM),
+    "no-equals-sign": ("[clatnm]\nmode = no\nforce\n", 3, "this line is not understood", FORM),
+    "key-twice": ("[clatnm]\nmode = no\nmode = auto\n", 3, "'mode' is set twice", FORM),
+    "section-twice": ("[clatnm]\nmode = no\n[clatnm]\n", 3, "[clatnm] appears twice", FORM),
+    "binary": ("[clatnm]\n\0\0\n", 2, "this line is not understood", FORM),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "what", "hint"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake_is_answered_with_file_line_and_hint(text: str, line: int, what: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert str(caught.value) == f"/etc/clatnm/clatnm.conf:{line}: {what} ({hint})"
+
+
+@given(st.text(st.sampled_from("[]clatnm=:;# \n\r\tmodebkx\x0b\x1c\u2028é"), max_size=60))
+@settings(deadline=None)
+def test_any_text_is_settings_or_one_line(text: str) -> None:
+    try:
+        parse(text)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("/etc/clatnm/clatnm.conf:")
+        assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        (("no", "off", "false", "0", " No "), Mode.NO),
+        (("auto", "yes", "on", "true", "1", "AUTO"), Mode.AUTO),
+        (("force", "2", "Force\n"), Mode.FORCE),
+    ],
+)
+def test_mode_has_many_words(words: tuple[str, ...], mode: Mode) -> None:
+    assert {config.parse_mode(word) for word in words} == {mode}
+
+
+@pytest.mark.parametrize("word", ["", "-1", "3", "nope", "autoforce", "\N{FULLWIDTH DIGIT ONE}"])
+def test_other_words_are_no_mode(word: str) -> None:
+    with pytest.raises(ConfigError, match="is unknown"):
+        config.parse_mode(word)
+
+
+# The file
+
+
+def test_absent_file_means_defaults(tmp_path: Path) -> None:
+    assert config.load(tmp_path, backends=BACKENDS) == Settings()
+    assert config.load(tmp_path / "absent", backends=BACKENDS) == Settings()
+
+
+def test_file_is_found_in_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "clatnm.conf").write_text("[clatnm]\nmode = no\n")
+    assert config.load(tmp_path, backends=BACKENDS).mode is Mode.NO
+
+
+def test_mistake_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "clatnm.conf"
+    path.write_text("[clatnm]\nmode = maybe\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=BACKENDS)
+    assert str(caught.value).startswith(f"{path}:2: ")
+
+
+def test_file_that_is_not_utf8_is_a_mistake_in_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "clatnm.conf"
+    path.write_bytes(b"[clatnm]\nmode = no\n# caf\xe9\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=BACKENDS)
+    assert str(caught.value) == f"{path}:3: not UTF-8 text (save the file as UTF-8)"
+
+
+def test_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "clatnm.conf"
+    path.mkdir()
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=BACKENDS)
+    assert str(caught.value) == f"{path}: Is a directory (the file must be readable, or absent)"
+
+
+# The secret (RFC 7217 section 5)
+
+
+def test_secret_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "lib" / "clatnm"
+    secret = config.load_secret(directory)
+    assert len(secret) == 32
+    assert stat.S_IMODE((directory / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert config.load_secret(directory) == secret
+    assert [entry.name for entry in directory.iterdir()] == ["secret"]
+
+
+def test_secrets_differ(tmp_path: Path) -> None:
+    secrets = {config.load_secret(tmp_path / "one"), config.load_secret(tmp_path / "two"), config.fresh_secret()}
+    assert len(secrets) == 3
+    assert all(len(secret) == 32 for secret in secrets)
+
+
+def test_longer_secret_of_the_administrator_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * 100)
+    assert config.load_secret(tmp_path) == b"x" * 100
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 31])
+def test_secret_too_short_is_replaced(tmp_path: Path, content: bytes) -> None:
+    for name in ("secret", f"secret.{os.getpid()}"):  # the latter left by a crash
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o644)
+    secret = config.load_secret(tmp_path)
+    assert len(secret) == 32
+    assert config.load_secret(tmp_path) == secret
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_secret_is_never_readable_for_others_even_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    write = Path.write_bytes
+
+    def spy(path: Path, data: bytes) -> int:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", spy)
+    before = os.umask(0)
+    try:
+        config.load_secret(tmp_path)
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
+def test_directory_that_cannot_be_written_costs_the_stability_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HostError, match="addresses change at each start") as caught:
+        config.load_secret(tmp_path / "file" / "clatnm")
+    assert caught.value.errno == errno.ENOTDIR
+    assert str(tmp_path) in caught.value.what
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_secret_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(HostError) as caught:
+        config.load_secret(tmp_path)
+    assert caught.value.errno == number
+    assert list(tmp_path.iterdir()) == []
