@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from clatnm.proto.packet import (
     FRAGMENT_HEADER_BYTES,
@@ -30,6 +30,13 @@ MAX_BYTES = 256 * 1024
 TIMEOUT_S = 15.0
 
 _P = TypeVar("_P", Ipv4Packet, Ipv6Packet)
+
+DatagramKey: TypeAlias = "tuple[bytes, bytes, int, int]"
+
+
+def datagram_key(packet: Packet) -> DatagramKey:
+    """Which fragments belong together (RFC 791 3.2, RFC 8200 4.5; the protocol does no harm in IPv6)."""
+    return packet.source, packet.destination, packet.protocol, packet.ident
 
 
 def cut_ipv6(header: Ipv6Header, payload: bytes, *, mtu: int, ident: int, more: bool, offset: int) -> tuple[bytes, ...]:
@@ -82,15 +89,14 @@ class Reassembler:
         self._max_fragments = max_fragments
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._held: dict[tuple[object, ...], _Datagram] = {}  # in order of their deadlines
+        self._held: dict[DatagramKey, _Datagram] = {}  # in order of their deadlines
         self._bytes = 0
         self._given_up = 0
 
     def add(self, packet: _P, now: float) -> _P | None:
         """The whole packet once all is there (its header is the first fragment's), None until then. May be Refused."""
         self._expire(now)
-        # RFC 791 3.2, RFC 8200 4.5; the protocol does no harm in IPv6
-        key = (packet.source, packet.destination, packet.protocol, packet.ident)
+        key = datagram_key(packet)
         datagram = self._held.get(key)
         if datagram is None:
             if len(self._held) >= self._max_datagrams:
@@ -122,6 +128,10 @@ class Reassembler:
         """When `expire` has something to do."""
         return next((datagram.deadline for datagram in self._held.values()), None)
 
+    def waiting(self) -> dict[DatagramKey, int]:
+        """How many fragments are held of which datagram."""
+        return {key: len(datagram.parts) for key, datagram in self._held.items() if datagram.parts}
+
     def _store(self, datagram: _Datagram, packet: Packet) -> DropReason | None:
         """Keep a fragment; or say why not."""
         start, end = packet.offset, packet.offset + len(packet.payload)
@@ -152,14 +162,14 @@ class Reassembler:
         datagram.dead, datagram.held, datagram.head = True, 0, None
         datagram.parts.clear()
 
-    def _make_room(self, newest: tuple[object, ...]) -> None:
+    def _make_room(self, newest: DatagramKey) -> None:
         while self._bytes > self._max_bytes:
             oldest = next((key for key, datagram in self._held.items() if key != newest and datagram.held), newest)
             self._give_up(oldest)
             if oldest == newest:
                 raise Refused(DropReason.REASSEMBLY_FULL)
 
-    def _give_up(self, key: tuple[object, ...]) -> None:
+    def _give_up(self, key: DatagramKey) -> None:
         self._bytes -= self._held.pop(key).held
         self._given_up += 1
 

@@ -2,7 +2,8 @@
 """The stateless translator of RFC 7915, complete: whole packets in, whole packets out.
 
 IPv4 packets come from the host's side, where addresses are explicit mappings (the CLAT pair); IPv6 packets from the
-network's, where they are in the NAT64 prefix. `clatnm.proto.inplace` does the common case faster, with equal results.
+network's, where they are in the NAT64 prefix; unless the configuration says that both sides are alike.
+`clatnm.proto.inplace` does the common case faster, with equal results.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from ipaddress import IPv4Address, IPv6Network
 
 from clatnm.errors import ParseError
 from clatnm.proto import icmp_codes, transport
-from clatnm.proto.addresses import AddressMap, is_martian_v4
+from clatnm.proto.addresses import AddressMap
 from clatnm.proto.checksum import Bytes
 from clatnm.proto.eam import EamTable
-from clatnm.proto.fragments import Reassembler, cut_ipv4, cut_ipv6
+from clatnm.proto.fragments import DatagramKey, Reassembler, cut_ipv4, cut_ipv6
 from clatnm.proto.icmp_answers import TokenBucket, answer_v4, answer_v6
 from clatnm.proto.icmp_codes import MIN_IPV4_MTU, MIN_IPV6_MTU, Mtus
 from clatnm.proto.packet import (
@@ -52,6 +53,7 @@ class SiitConfig:
     ipv4_mtu_bytes: the same for IPv4. icmp_source: where ICMP towards IPv4 comes from when nothing else fits
     (RFC 7600 dummy address). well_known_strict: RFC 6052 3.1, no private IPv4 by 64:ff9b::/96.
     icmp_errors_per_second, icmp_error_burst: limits for errors of our own, for each side; 0 sends none.
+    symmetric: no side is the CLAT's; each address by its mapping, else by the prefix, wherever it stands (RFC 7915 6).
     """
 
     prefix: IPv6Network | None
@@ -62,6 +64,7 @@ class SiitConfig:
     well_known_strict: bool = True
     icmp_errors_per_second: float = 100.0
     icmp_error_burst: int = 50
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         if self.ipv6_mtu_bytes < MIN_IPV6_MTU:
@@ -94,7 +97,9 @@ class Siit:
     def reconfigure(self, config: SiitConfig) -> None:
         """From now on translate by another configuration; fragments that wait are kept."""
         self._config = config
-        self._addresses = AddressMap(config.prefix, config.eam, well_known_strict=config.well_known_strict)
+        self._addresses = AddressMap(
+            config.prefix, config.eam, well_known_strict=config.well_known_strict, symmetric=config.symmetric
+        )
         mtus = Mtus(ipv4=config.ipv4_mtu_bytes, ipv6=config.ipv6_mtu_bytes)
         self._icmp = IcmpTranslator(self._addresses, mtus)
         self._errors_v4 = TokenBucket(config.icmp_errors_per_second, config.icmp_error_burst)
@@ -108,32 +113,33 @@ class Siit:
         """When to call `expire`; None while nothing waits."""
         return self._reassembler.next_deadline()
 
-    def from_ipv4(self, packet: Bytes, now: float) -> Outcome:
-        """An IPv4 packet of the host's (RFC 7915 4)."""
+    def waiting(self) -> dict[DatagramKey, int]:
+        """How many fragments wait of which datagram (`fragments.datagram_key`)."""
+        return self._reassembler.waiting()
+
+    def from_ipv4(self, packet: Bytes, now: float, *, known_bytes: int | None = None) -> Outcome:
+        """An IPv4 packet of the host's (RFC 7915 4). An answer quotes `known_bytes` of it at most."""
         data, parsed = bytes(packet), None
         try:
             parsed = parse_ipv4(data)
             return Outcome(forward=self._to_ipv6(parsed, now))
         except Refused as refused:
             source = self._config.icmp_source.packed
-            reply = None if parsed is None else answer_v4(refused, parsed, data, source)
+            reply = None if parsed is None else answer_v4(refused, parsed, data[:known_bytes], source)
             return _dropped(refused, reply, self._errors_v4, now)
 
-    def from_ipv6(self, packet: Bytes, now: float) -> Outcome:
-        """An IPv6 packet from the network (RFC 7915 5)."""
+    def from_ipv6(self, packet: Bytes, now: float, *, known_bytes: int | None = None) -> Outcome:
+        """An IPv6 packet from the network (RFC 7915 5). An answer quotes `known_bytes` of it at most."""
         data, parsed = bytes(packet), None
         try:
             parsed = parse_ipv6(data)
             return Outcome(forward=self._to_ipv4(parsed, now))
         except Refused as refused:
-            reply = None if parsed is None else answer_v6(refused, parsed, data)
+            reply = None if parsed is None else answer_v6(refused, parsed, data[:known_bytes])
             return _dropped(refused, reply, self._errors_v6, now)
 
     def _to_ipv6(self, packet: Ipv4Packet, now: float) -> tuple[bytes, ...]:
-        source = self._addresses.local_to_v6(packet.source)
-        if source is None and not _is_icmp_error(packet):
-            martian = is_martian_v4(packet.source)
-            raise Refused(DropReason.SOURCE_ILLEGAL if martian else DropReason.SOURCE_UNMAPPED)
+        source = self._source_v6(packet)
         if packet.ttl <= 1:  # RFC 7915 4.1
             raise Refused(DropReason.HOP_LIMIT)
         if _has_unexpired_source_route(packet.options):  # RFC 7915 4.1
@@ -160,6 +166,15 @@ class Siit:
             destination=destination,
         )
         return self._send_ipv6(header, payload, packet)
+
+    def _source_v6(self, packet: Ipv4Packet) -> bytes | None:
+        """None when an ICMP error comes from where no packet may come from (RFC 7915 4.1)."""
+        try:
+            return self._addresses.source_to_v6(packet.source)
+        except Refused:
+            if _is_icmp_error(packet):
+                return None
+            raise
 
     def _send_ipv6(self, header: Ipv6Header, payload: bytes, packet: Ipv4Packet) -> tuple[bytes, ...]:
         """A Fragment header only where there are fragments (RFC 7915 4)."""

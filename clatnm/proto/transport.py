@@ -51,6 +51,11 @@ def protocol_to_v4(protocol: int) -> int:
     return protocol
 
 
+def header_bytes(protocol: int) -> int:
+    """How much of a message must be there to keep its checksum right; 0 where there is none to keep."""
+    return _HEADER_BYTES.get(protocol, 0)
+
+
 def translate(packet: Packet, source: bytes, destination: bytes) -> bytes:
     """The packet's payload for its new addresses. Refused when its checksum cannot be kept right."""
     if packet.offset:
