@@ -7,14 +7,14 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from dataclasses import dataclass
+from ipaddress import IPv6Network
 
 from clatnm import config
 from clatnm.errors import ConfigError, HostError, TranslatorError
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
-from clatnm.model import Mode, Plan, PrefixCandidate, PrefixSource, Running, RunState, Settings, Uplink, World
+from clatnm.model import Choices, Mode, Plan, PrefixCandidate, PrefixSource, Running, RunState, Settings, Uplink, World
 from clatnm.policy.plan import decide
 from clatnm.status import EXPLANATIONS
 from clatnm.translators import available
@@ -29,9 +29,7 @@ class Wish:
 
     uplink: str
     prefix: IPv6Network
-    clat_v4: IPv4Address | None = None
-    clat_v6: IPv6Address | None = None
-    device: str | None = None
+    choices: Choices
     backend: str = "auto"
 
 
@@ -81,11 +79,21 @@ class _Planner:
             raise ConfigError(f"there is no interface '{wish.uplink}'", hint="see: ip link")
         candidate = PrefixCandidate(prefix=wish.prefix, source=PrefixSource.STATIC)
         world = World(
-            uplinks=(Uplink(interface=wish.uplink, uuid="", name=wish.uplink, manager="none", mode=Mode.FORCE),),
+            uplinks=(
+                Uplink(
+                    interface=wish.uplink,
+                    uuid="",
+                    name=wish.uplink,
+                    manager="none",
+                    mode=Mode.FORCE,
+                    choices=wish.choices,
+                ),
+            ),
             links=links,
             prefixes={wish.uplink: (candidate,)},
             running={} if current is None else {wish.uplink: Running(plan=current, state=RunState.ON)},
             backends={name: backend.probe() for name, backend in self.backends.items()},
+            sharing_backends=frozenset(name for name, backend in self.backends.items() if backend.shares),
             settings=Settings(backend=wish.backend),
             secret=self._secret,
         )
@@ -93,12 +101,7 @@ class _Planner:
         log.debug("%s %s", wish.uplink, verdict.line())
         if verdict.plan is None:
             return EXPLANATIONS[verdict.reason] if verdict.reason else "no plan"
-        return replace(
-            verdict.plan,
-            clat_v4=wish.clat_v4 or verdict.plan.clat_v4,
-            clat_v6=wish.clat_v6 or verdict.plan.clat_v6,
-            device=wish.device or verdict.plan.device,
-        )
+        return verdict.plan
 
 
 async def _keep(

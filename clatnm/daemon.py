@@ -179,6 +179,7 @@ class Daemon:
             running=self._supervisor.running(),
             retries=self._supervisor.retries,
             backends={name: backend.probe() for name, backend in self._backends.items()},
+            sharing_backends=frozenset(name for name, backend in self._backends.items() if backend.shares),
             settings=self._settings,
             secret=self._secret,
         )

@@ -52,6 +52,24 @@ class RunState(StrEnum):
     STOPPING = "stopping"
 
 
+class AddressKind(StrEnum):
+    """Whose the CLAT's IPv6 address is to be."""
+
+    AUTO = "auto"
+    DEDICATED = "dedicated"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the user has decided for a connection; None and AUTO leave it to the policy."""
+
+    clat_v4: IPv4Address | None = None
+    clat_v6: IPv6Address | None = None
+    address_kind: AddressKind = AddressKind.AUTO
+    device: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink:
     """One active connection, as its manager tells it; `interface` carries its IP traffic."""
@@ -65,6 +83,7 @@ class Uplink:
     is_vpn: bool = False
     manager_clat: str = ""
     """Non-empty: the manager translates this connection itself, from this IPv4 address."""
+    choices: Choices = Choices()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +151,17 @@ class Plan:
     ipv6_mtu_bytes: int
     ipv4_mtu_bytes: int
     metric: int
+    shared: bool = False
+    """`clat_v6` is the host's own address, which keeps its own traffic; else it is the translator's alone."""
 
     def same_translator(self, other: Plan) -> bool:
         """True when `other` can be applied to a running translator without restarting it."""
-        mine = (self.interface, self.ifindex, self.uuid, self.device, self.backend, self.clat_v4, self.clat_v6)
-        theirs = (other.interface, other.ifindex, other.uuid, other.device, other.backend, other.clat_v4, other.clat_v6)
-        return mine == theirs and (self.link_address is None) == (other.link_address is None)
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[object, ...]:
+        """What a translator is born with."""
+        addresses = (self.clat_v4, self.clat_v6, self.shared, self.link_address is None)
+        return (self.interface, self.ifindex, self.uuid, self.device, self.backend, *addresses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +211,8 @@ class World:
     retries: Mapping[str, Retry] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
     """Backend name → "" when it works on this machine, else why not; in order of preference."""
+    sharing_backends: frozenset[str] = frozenset()
+    """Those that can translate from the host's own address beside its own traffic."""
     settings: Settings = Settings()
     secret: bytes = b""
 

@@ -15,7 +15,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NO_IPV6: "the connection has no working IPv6",
     Reason.NATIVE_IPV4: "the connection has native IPv4",
     Reason.NO_PREF64: "the network announces no NAT64 prefix",
-    Reason.NO_CLAT_ADDRESS: "there is no address for the CLAT: no /64 on the link, or 192.0.0.0/29 is used up",
+    Reason.NO_CLAT_ADDRESS: "there is no address for the CLAT: no /64 and none to share, or 192.0.0.0/29 is used up",
     Reason.NO_TRANSLATOR: "no translator works on this machine",
     Reason.BACKING_OFF: "the translator failed; waiting before the next try",
 }
@@ -75,6 +75,7 @@ def connection(
             "backend": plan.backend,
             "clat_v4": str(plan.clat_v4),
             "clat_v6": str(plan.clat_v6),
+            "shared": plan.shared,
             "prefix": str(plan.prefix),
             "gateway": str(plan.gateway) if plan.gateway else None,
             "ipv4_mtu_bytes": plan.ipv4_mtu_bytes,
@@ -105,7 +106,8 @@ def _connection_text(told: Mapping[str, Any]) -> str:
         router = f" of {prefix['router']}" if prefix["router"] else ""
         lines.append(f"  prefix    {prefix['prefix']} from {prefix['source']}{router}{left}")
     if translator is not None:
-        lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}")
+        whose = " (the host's own, shared)" if translator["shared"] else ""
+        lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}{whose}")
         mtu = f"MTU {translator['ipv4_mtu_bytes']} (IPv6 {translator['ipv6_mtu_bytes']})"
         lines.append(
             f"  device    {translator['device']}, {translator['backend']}, {mtu}, metric {translator['metric']}"

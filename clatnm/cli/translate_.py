@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 
 from clatnm.cli import EXIT_OK
 from clatnm.errors import ParseError
+from clatnm.model import AddressKind, Choices
 
 _BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun")
 
@@ -24,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--clat-v6-addr",
-        default=None,
+        default=AddressKind.AUTO,
         type=_address6,
         metavar="ADDR",
-        help="IPv6 address of translated traffic, or `dedicated` (default): a stable one in the uplink's /64",
+        help="IPv6 address of translated traffic: `dedicated`, a stable one in the uplink's /64; `shared`, the host's "
+        "own; or an address (default: dedicated where there is a /64, else shared)",
     )
     parser.add_argument(
         "--clat-v4-addr", type=_address4, metavar="ADDR", help="default: a free one of 192.0.0.0/29 (RFC 7335)"
@@ -45,14 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     from clatnm.byhand import Wish, translate
 
     log.setup(verbose=arguments.verbose)
-    wish = Wish(
-        uplink=arguments.uplink,
-        prefix=arguments.plat_prefix,
+    address = arguments.clat_v6_addr
+    choices = Choices(
         clat_v4=arguments.clat_v4_addr,
-        clat_v6=arguments.clat_v6_addr,
+        clat_v6=None if isinstance(address, AddressKind) else address,
+        address_kind=address if isinstance(address, AddressKind) else AddressKind.AUTO,
         device=arguments.device,
-        backend=arguments.backend,
     )
+    wish = Wish(uplink=arguments.uplink, prefix=arguments.plat_prefix, choices=choices, backend=arguments.backend)
     asyncio.run(translate(wish, ready=lambda line: print(line, flush=True)))
     return EXIT_OK
 
@@ -73,10 +75,10 @@ def _address4(text: str) -> IPv4Address:
         raise argparse.ArgumentTypeError(f"{error}") from None
 
 
-def _address6(text: str) -> IPv6Address | None:
-    if text == "dedicated":
-        return None
+def _address6(text: str) -> IPv6Address | AddressKind:
+    if text in (AddressKind.DEDICATED, AddressKind.SHARED):
+        return AddressKind(text)
     try:
         return IPv6Address(text)
     except AddressValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; or `dedicated`") from None
+        raise argparse.ArgumentTypeError(f"{error}; or `dedicated`, or `shared`") from None

@@ -63,10 +63,29 @@ def source_prefix(
     return max(prefixes, key=rank, default=None)
 
 
+def host_address(link: Link, *, towards: IPv6Network, current: IPv6Address | None) -> IPv6Address | None:
+    """The host's own address to share, where the link has no /64 to take one from; None when there is none.
+
+    RFC 6724 section 5 as above, but rule 7 the other way round: an address that lasts beats a temporary one, since
+    translated connections end with it. Tentative and deprecated ones are out (RFC 4862 section 5.5.4).
+    """
+    able = [a for a in link.addresses6 if _routable(a.address) and not a.tentative and not a.deprecated]
+
+    def rank(candidate: Address6) -> tuple[bool, bool, int, bool, int]:
+        same_label = (candidate.address in _ULA) == (towards.network_address in _ULA)
+        alike = _common_bits(candidate.address, towards.network_address)
+        return same_label, not candidate.temporary, alike, candidate.address == current, -int(candidate.address)
+
+    best = max(able, key=rank, default=None)
+    return None if best is None else best.address
+
+
+def _routable(address: IPv6Address) -> bool:
+    return not (address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified)
+
+
 def _usable(address: Address6) -> bool:
-    own = address.address
-    routable = not (own.is_link_local or own.is_loopback or own.is_multicast or own.is_unspecified)
-    return routable and address.prefixlen == 64 and not address.deprecated
+    return _routable(address.address) and address.prefixlen == 64 and not address.deprecated
 
 
 def _common_bits(one: IPv6Address, other: IPv6Address) -> int:

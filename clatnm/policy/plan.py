@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from clatnm.model import (
+    AddressKind,
     Link,
     Plan,
     PrefixCandidate,
@@ -71,38 +72,28 @@ def choose_prefix(candidates: Sequence[PrefixCandidate], running: Running | None
 
 def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, taken: _Taken) -> Plan | Reason:
     uplink = this.uplink
-    backend = _backend(world, this.retry)
-    if backend is None:
-        return Reason.NO_TRANSLATOR
     current = _current(uplink, link, world)
+    clat_v6, shared = _clat_v6(this, link, candidate, world=world, current=current)
+    backend = _backend(world, this.retry, shared=shared)
+    if backend is None:
+        return Reason.NO_CLAT_ADDRESS if shared and _backend(world, this.retry, shared=False) else Reason.NO_TRANSLATOR
     # What another translator holds stays its own, whichever connection is looked at first.
     held = {run.plan.clat_v4 for interface, run in world.running.items() if interface != uplink.interface}
-    clat_v4 = addressing.clat_v4(used=taken.addresses | held, current=current.clat_v4 if current else None)
-    within = addressing.source_prefix(
-        link,
-        advertised=world.advertised_prefixes.get(uplink.interface, frozenset()),
-        towards=candidate.prefix,
-        current=current.clat_v6 if current else None,
-    )
-    if clat_v4 is None or within is None:
+    in_use = current.clat_v4 if current else None
+    clat_v4 = uplink.choices.clat_v4 or addressing.clat_v4(used=taken.addresses | held, current=in_use)
+    if clat_v4 is None or clat_v6 is None:
         return Reason.NO_CLAT_ADDRESS
-    clat_v6 = addressing.clat_v6(
-        within,
-        uuid=uplink.uuid,
-        interface=uplink.interface,
-        collisions=this.retry.collisions if this.retry else 0,
-        secret=world.secret,
-    )
     route = addressing.best_default(link.default6)
     ipv6_mtu_bytes = addressing.ipv6_mtu(link, advertised=world.advertised_mtus.get(uplink.interface))
     return Plan(
         interface=uplink.interface,
         ifindex=link.index,
         uuid=uplink.uuid,
-        device=addressing.device_name(uplink.interface),
+        device=uplink.choices.device or addressing.device_name(uplink.interface),
         backend=backend,
         clat_v4=clat_v4,
         clat_v6=clat_v6,
+        shared=shared,
         prefix=candidate.prefix,
         gateway=route.gateway if route and isinstance(route.gateway, IPv6Address) else None,
         link_address=link.link_address,
@@ -110,6 +101,27 @@ def _plan(this: Case, link: Link, candidate: PrefixCandidate, *, world: World, t
         ipv4_mtu_bytes=addressing.ipv4_mtu(ipv6_mtu_bytes),
         metric=addressing.metric(link, dead=this.dead_gateways, taken=taken.metrics),
     )
+
+
+def _clat_v6(
+    this: Case, link: Link, candidate: PrefixCandidate, *, world: World, current: Plan | None
+) -> tuple[IPv6Address | None, bool]:
+    """The CLAT's IPv6 address, and whether it is the host's own: by itself only where there is no /64 for another."""
+    interface, choices = this.uplink.interface, this.uplink.choices
+    if choices.clat_v6 is not None:
+        return choices.clat_v6, any(choices.clat_v6 == own.address for own in link.addresses6)
+    in_use = current.clat_v6 if current else None
+    advertised = world.advertised_prefixes.get(interface, frozenset())
+    within = addressing.source_prefix(link, advertised=advertised, towards=candidate.prefix, current=in_use)
+    if choices.address_kind is AddressKind.SHARED or (within is None and choices.address_kind is AddressKind.AUTO):
+        return addressing.host_address(link, towards=candidate.prefix, current=in_use), True
+    if within is None:
+        return None, False
+    collisions = this.retry.collisions if this.retry else 0
+    address = addressing.clat_v6(
+        within, uuid=this.uplink.uuid, interface=interface, collisions=collisions, secret=world.secret
+    )
+    return address, False
 
 
 def _current(uplink: Uplink, link: Link, world: World) -> Plan | None:
@@ -120,10 +132,12 @@ def _current(uplink: Uplink, link: Link, world: World) -> Plan | None:
     return running.plan
 
 
-def _backend(world: World, retry: Retry | None) -> str | None:
+def _backend(world: World, retry: Retry | None, *, shared: bool) -> str | None:
     """The first backend that works here, of those the configuration allows; one that could not start comes last."""
     wanted = world.settings.backend
     able = [name for name, fault in world.backends.items() if not fault and wanted in ("auto", name)]
+    if shared:
+        able = [name for name in able if name in world.sharing_backends]
     refused = retry.refused if retry else frozenset()
     return next((name for name in able if name not in refused), able[0] if able else None)
 

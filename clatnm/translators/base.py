@@ -36,7 +36,9 @@ class Translator(Protocol):
 
 
 class Backend(Protocol):
-    """One way of moving packets."""
+    """One way of moving packets. `shares`: it can do so from the host's own address beside its own traffic."""
+
+    shares: bool
 
     def __init__(self, host: Host) -> None: ...
 

@@ -58,7 +58,7 @@ async def _hand_over(host: Host, worker: WorkerProcess, plan: Plan, fast_path: F
     with contextlib.ExitStack() as undo:
         device = tun.open_tun(plan.device)
         undo.callback(os.close, device.fd)
-        link_layer = plan.link_address is not None
+        link_layer = _neighbour_discovery(plan)
         packets = undo.enter_context(
             open_packet_socket(
                 plan.ifindex, link_layer=link_layer, clat_v6=plan.clat_v6, neighbours_only=fast_path is not None
@@ -136,10 +136,15 @@ def _config(plan: Plan, *, hooked: bool) -> WorkerConfig:
         prefix=plan.prefix,
         ipv6_mtu_bytes=plan.ipv6_mtu_bytes,
         uplink=plan.interface,
-        link_address=plan.link_address,
+        link_address=plan.link_address if _neighbour_discovery(plan) else None,
         gateway=plan.gateway,
         hooked=hooked,
     )
+
+
+def _neighbour_discovery(plan: Plan) -> bool:
+    """The host answers for its own address, and there are links without neighbours."""
+    return plan.link_address is not None and not plan.shared
 
 
 def _route(plan: Plan) -> Ipv4Default:

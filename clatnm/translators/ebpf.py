@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from clatnm import bpf
@@ -40,6 +41,8 @@ _EXAMPLE = Plan(
 class EbpfBackend:
     """A `translators.Backend` whose programs hang on tcx links (Linux 6.6 and later)."""
 
+    shares = True
+
     def __init__(self, host: Host) -> None:
         self._host = host
 
@@ -52,6 +55,8 @@ class EbpfBackend:
 
 class ClsactBackend:
     """A `translators.Backend` whose programs hang on clsact, for older kernels."""
+
+    shares = True
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -72,6 +77,7 @@ def _fault(*, tcx: bool) -> str:
     if not os.access(tun.DEVICE, os.R_OK | os.W_OK):
         return f"{tun.DEVICE} cannot be opened"
     try:
+        Loaded(table, config(replace(_EXAMPLE, shared=True), 0), names=tuple(table.programs)).close()
         loaded = Loaded(table, config(_EXAMPLE, 0), names=tuple(table.programs))
     except HostError as error:
         return str(error)

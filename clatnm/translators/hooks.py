@@ -11,6 +11,7 @@ import functools
 import os
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def uplink_program(plan: Plan) -> str:
 def config(plan: Plan, device_index: int) -> bytes:
     """`struct config` of clat.bpf.c: addresses in wire order, numbers in the host's."""
     return struct.pack(
-        "=4s16s16sI16sIIIIII",
+        "=4s16s16sI16sIIIIIII",
         plan.clat_v4.packed,
         plan.clat_v6.packed,
         plan.prefix.network_address.packed,
@@ -49,6 +50,7 @@ def config(plan: Plan, device_index: int) -> bytes:
         min(plan.ipv6_mtu_bytes, 0xFFFF),
         plan.ipv6_mtu_bytes,
         plan.prefix == WELL_KNOWN,
+        plan.shared,
     )
 
 
@@ -86,6 +88,9 @@ class _Hooks(abc.ABC):
         if table is None:
             raise HostError("the fast path was not built", errno=errno.ENOENT)
         names = (DEVICE_EGRESS, DEVICE_INGRESS, uplink_program(plan))
+        if not plan.shared:  # then nothing is looked up in these, so they need no room
+            small = {name: replace(table.maps[name], max_entries=1) for name in ("flows", "datagrams")}
+            table = replace(table, maps={**table.maps, **small})
         return Loaded(table, config(plan, self._device_index), names=names, keep=self._loaded)
 
     async def close(self) -> None:

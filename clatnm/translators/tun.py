@@ -14,6 +14,9 @@ from clatnm.translators import device
 class TunBackend:
     """A `translators.Backend`."""
 
+    # The kernel sees every packet to the host's address as well, and would answer those it knows nothing of.
+    shares = False
+
     def __init__(self, host: Host) -> None:
         self._host = host
 
