@@ -7,11 +7,14 @@ import contextlib
 import os
 import socket
 
+# A service manager that is too busy to read must not hold us up; what matters is said again.
+_KIND = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
 
 def notify(message: str) -> None:
     """Send `message` (such as `READY=1`) to the socket in NOTIFY_SOCKET, if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, _KIND) as sock:
         sock.sendto(message.encode(), "\0" + address[1:] if address.startswith("@") else address)
