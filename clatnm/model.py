@@ -160,8 +160,10 @@ class Plan:
 
     def _identity(self) -> tuple[object, ...]:
         """What a translator is born with."""
-        addresses = (self.clat_v4, self.clat_v6, self.shared, self.link_address is None)
-        return (self.interface, self.ifindex, self.uuid, self.device, self.backend, *addresses)
+        return (
+            (self.interface, self.ifindex, self.uuid, self.device, self.backend),
+            (self.clat_v4, self.shared, self.link_address is None),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,13 +72,13 @@ def open_packet_socket(
     return sock
 
 
-def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool) -> None:
+def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: bool = False) -> None:
     """Let through the packets of another CLAT address from now on. HostError when the kernel refuses.
 
     The filter belongs to the socket, not the descriptor: a copy kept by the supervisor changes the worker's too.
     """
     try:
-        _attach(sock, filter_program(clat_v6, link_layer=link_layer))
+        _attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
     except OSError as error:
         raise _refused("cannot replace the filter of the packet socket", error) from None
 

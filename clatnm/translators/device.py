@@ -16,7 +16,7 @@ from clatnm.errors import HostError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default
-from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket
+from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.model import Plan
 from clatnm.translators.base import Ended
 from clatnm.translators.process import WorkerProcess
@@ -42,31 +42,28 @@ class FastPath(Protocol):
 async def start(host: Host, plan: Plan, fast_path: FastPath | None) -> DeviceTranslator:
     """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left."""
     worker = await WorkerProcess.spawn()
+    uplink: _UplinkSockets | None = None
     try:
-        index = await _hand_over(host, worker, plan, fast_path)
+        uplink = _UplinkSockets(plan, neighbours_only=fast_path is not None)
+        index = await _hand_over(host, worker, plan, uplink, fast_path)
         await host.do(lambda kernel: kernel.add_default_route(index, _route(plan)))
     except BaseException:
         if fast_path is not None:
             await fast_path.close()
+        if uplink is not None:
+            uplink.close()
         await worker.stop()
         raise
-    return DeviceTranslator(host, worker, plan, index, fast_path)
+    return DeviceTranslator(host, worker, plan, index, uplink=uplink, fast_path=fast_path)
 
 
-async def _hand_over(host: Host, worker: WorkerProcess, plan: Plan, fast_path: FastPath | None) -> int:
-    """Open everything, give it away, keep nothing: from here on the process's life is the device's life."""
+async def _hand_over(
+    host: Host, worker: WorkerProcess, plan: Plan, uplink: _UplinkSockets, fast_path: FastPath | None
+) -> int:
+    """Open the device and give it away: from here on the process's life is the device's life. Its ifindex."""
     with contextlib.ExitStack() as undo:
         device = tun.open_tun(plan.device)
         undo.callback(os.close, device.fd)
-        link_layer = _neighbour_discovery(plan)
-        packets = undo.enter_context(
-            open_packet_socket(
-                plan.ifindex, link_layer=link_layer, clat_v6=plan.clat_v6, neighbours_only=fast_path is not None
-            )
-        )
-        descriptors = [device.fd, packets.fileno()]
-        if link_layer:
-            descriptors.append(undo.enter_context(join_solicited_node(plan.ifindex, plan.clat_v6)).fileno())
         index = await host.do(
             # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger
             # than what we may send, since it needs no room for a Fragment header.
@@ -74,23 +71,65 @@ async def _hand_over(host: Host, worker: WorkerProcess, plan: Plan, fast_path: F
         )
         if fast_path is not None:
             await fast_path.attach(plan, index)
-        await worker.hand_over(_config(plan, hooked=fast_path is not None), descriptors)
+        await worker.hand_over(_config(plan, hooked=fast_path is not None), [device.fd, *uplink.descriptors()])
     return index
+
+
+class _UplinkSockets:
+    """The uplink's side: the process has copies, these here stay to follow a changed address. HostError."""
+
+    def __init__(self, plan: Plan, *, neighbours_only: bool) -> None:
+        self._link_layer = _neighbour_discovery(plan)
+        self._neighbours_only = neighbours_only
+        self._packets = open_packet_socket(
+            plan.ifindex, link_layer=self._link_layer, clat_v6=plan.clat_v6, neighbours_only=neighbours_only
+        )
+        try:
+            self._group = join_solicited_node(plan.ifindex, plan.clat_v6) if self._link_layer else None
+        except BaseException:
+            self._packets.close()
+            raise
+
+    def descriptors(self) -> list[int]:
+        return [self._packets.fileno(), *([self._group.fileno()] if self._group else [])]
+
+    def move(self, plan: Plan) -> None:
+        """Hear what is for another CLAT address from now on. HostError."""
+        if self._group is not None:
+            join_solicited_node(plan.ifindex, plan.clat_v6, sock=self._group)
+        refilter(self._packets, plan.clat_v6, link_layer=self._link_layer, neighbours_only=self._neighbours_only)
+
+    def close(self) -> None:
+        self._packets.close()
+        if self._group is not None:
+            self._group.close()
 
 
 class DeviceTranslator:
     """A `translators.Translator`: the worker process, the kernel's view of its device, and hooks if there are any."""
 
-    def __init__(self, host: Host, worker: WorkerProcess, plan: Plan, index: int, fast_path: FastPath | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        worker: WorkerProcess,
+        plan: Plan,
+        index: int,
+        *,
+        uplink: _UplinkSockets,
+        fast_path: FastPath | None,
+    ) -> None:
         self._host = host
         self._worker = worker
         self._plan = plan
         self._index = index
+        self._uplink = uplink
         self._fast_path = fast_path
 
     async def update(self, plan: Plan) -> None:
         old, self._plan = self._plan, plan
         hooked = self._fast_path is not None
+        if plan.clat_v6 != old.clat_v6:
+            self._uplink.move(plan)
         if self._fast_path is not None:
             await self._fast_path.update(plan)
         if _config(plan, hooked=hooked) != _config(old, hooked=hooked):
@@ -125,6 +164,7 @@ class DeviceTranslator:
         return ended
 
     async def _close(self) -> None:
+        self._uplink.close()
         if self._fast_path is not None:
             await self._fast_path.close()
 

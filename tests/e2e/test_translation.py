@@ -124,6 +124,25 @@ def test_a_changed_prefix_is_applied_without_a_restart(joined: clat.Joined) -> N
     assert clat.translator(joined.host) == pid
 
 
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tayga"])
+def test_renumbered_link_is_followed_without_a_restart(clean_lab: Lab, backend: str) -> None:
+    clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
+    joined = clat.join(clean_lab)
+    pid = clat.translator(joined.host)
+    clean_lab.a.ip("addr", "add", "2001:db8:a:1::1/64", "dev", "lan", "nodad")
+    clean_lab.inet.ip("route", "replace", "2001:db8:a:1::/64", "via", "2001:db8:100::1")
+    clean_lab.a.ra(prefixes=[["2001:db8:a::/64", 3600, 0], ["2001:db8:a:1::/64", 3600, 1800]])
+
+    def moved() -> bool:
+        translator = clat.connection(joined.daemon)["translator"]
+        return bool(translator) and translator["clat_v6"].startswith("2001:db8:a:1:")
+
+    eventually(moved, message="an address in the new prefix")
+    clat.ping(joined.host)
+    clat.download(joined.host, clat.MIB)
+    assert clat.translator(joined.host) == pid
+
+
 def test_a_second_prefix_changes_nothing_while_the_first_is_valid(joined: clat.Joined) -> None:
     joined.lab.a.ra(pref64=[["2001:db8:64::/96", 600], ["64:ff9b::/96", 600]])
     heard = joined.daemon.status()["router_advertisements"]["heard"]

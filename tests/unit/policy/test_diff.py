@@ -25,7 +25,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "device": ("clat-other", RESTART),
     "backend": ("ebpf", RESTART),
     "clat_v4": (IPv4Address("192.0.0.7"), RESTART),
-    "clat_v6": (IPv6Address("2001:db8:b::7"), RESTART),
+    "clat_v6": (IPv6Address("2001:db8:b::7"), LIVE),
     "prefix": (IPv6Network("2001:db8:64::/96"), LIVE),
     "gateway": (IPv6Address("fe80::99"), LIVE),
     "link_address": (bytes.fromhex("0200000000ff"), LIVE),
