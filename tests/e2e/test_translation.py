@@ -129,7 +129,7 @@ def test_renumbered_link_is_followed_without_a_restart(clean_lab: Lab, backend: 
     clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
     joined = clat.join(clean_lab)
     pid = clat.translator(joined.host)
-    clean_lab.a.ip("addr", "add", "2001:db8:a:1::1/64", "dev", "lan", "nodad")
+    clean_lab.a.ip("addr", "replace", "2001:db8:a:1::1/64", "dev", "lan", "nodad")
     clean_lab.inet.ip("route", "replace", "2001:db8:a:1::/64", "via", "2001:db8:100::1")
     clean_lab.a.ra(prefixes=[["2001:db8:a::/64", 3600, 0], ["2001:db8:a:1::/64", 3600, 1800]])
 
