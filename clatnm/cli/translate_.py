@@ -76,7 +76,7 @@ def _address4(text: str) -> IPv4Address:
 
 
 def _address6(text: str) -> IPv6Address | AddressKind:
-    if text in (AddressKind.DEDICATED, AddressKind.SHARED):
+    if text in tuple(AddressKind):  # argparse passes the default through here, too
         return AddressKind(text)
     try:
         return IPv6Address(text)
