@@ -24,6 +24,11 @@ EXPLANATIONS: Mapping[Reason, str] = {
 _KILO = 1000.0
 
 
+def printable(text: str) -> str:
+    """Text from elsewhere on one line and without terminal controls: the name of a Wi-Fi network may hold anything."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def state_of(run: Running | None) -> str:
     """`off`, or the translator's state."""
     return "off" if run is None else str(run.state)
@@ -98,7 +103,7 @@ def _connection_text(told: Mapping[str, Any]) -> str:
     head = "CLAT on" if told["state"] == "on" else f"CLAT {told['state']}"
     if told["state"] == "off" and told["explanation"]:
         head = f"no CLAT: {told['explanation']} ({told['reason']})"
-    lines = [f"{told['interface']} “{told['name']}”: {head}"]
+    lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
     lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
     prefix, translator = told["prefix"], told["translator"]
     if prefix is not None:
@@ -114,7 +119,7 @@ def _connection_text(told: Mapping[str, Any]) -> str:
         )
         lines.extend(_counter_lines(translator["counters"]))
     if told["error"]:
-        lines.append(f"  error     {told['error']}")
+        lines.append(f"  error     {printable(told['error'])}")
     evidence = " ".join(f"{key}={value}" for key, value in told["evidence"].items())
     lines.append(f"  evidence  {evidence}")
     return "\n".join(lines)

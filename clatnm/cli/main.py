@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from clatnm import __version__
 from clatnm.cli import EXIT_FAILED, EXIT_USAGE
 from clatnm.errors import ClatnmError, ConfigError
+from clatnm.status import printable
 
 _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
@@ -26,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake costs one line: `error: what (hint)`."""
 
     def error(self, message: str) -> None:  # type: ignore[override]  # argparse's never returns; nor does this
-        self.exit(EXIT_USAGE, f"error: {message} (see: {self.prog} --help)\n")
+        self.exit(EXIT_USAGE, f"error: {printable(message)} (see: {self.prog} --help)\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,22 +47,38 @@ def _module(verb: str):  # type: ignore[no-untyped-def]  # a module with add_arg
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Nothing the user sees is a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks our arrows shows question marks
     arguments = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = _module(arguments.verb).run
     try:
-        return run(arguments)
+        status = run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk or a closed pipe is found out here, not after the end
+        return status
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return _complain(str(error), EXIT_USAGE)
     except ClatnmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return _complain(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_FAILED
-    except BrokenPipeError:
-        # The reader had enough (`clatnm status | head`); Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader had enough (`clatnm status | head`)
+        _abandon_output()
         return EXIT_FAILED
+    except OSError as error:
+        _abandon_output()
+        return _complain(": ".join(filter(None, (error.filename, error.strerror))) or str(error), EXIT_FAILED)
+
+
+def _complain(what: str, status: int) -> int:
+    print(f"error: {printable(what)}", file=sys.stderr)
+    return status
+
+
+def _abandon_output() -> None:
+    """What is still buffered goes nowhere, so that Python does not complain about it at exit either."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:
