@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What each verb hands on, prints and returns."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clatnm import byhand
+from clatnm.cli.main import main
+from clatnm.dbus import service
+from clatnm.errors import BusError, ConfigError
+from clatnm.kernel import netlink
+from clatnm.model import AddressKind, Choices, Mode
+from clatnm.translators import leftovers
+from clatnm.uplinks import nm_profiles
+
+TOLD = {"version": "1", "default_mode": "auto", "connections": [], "note": "Café"}
+
+
+@pytest.fixture(autouse=True)
+def quiet_logging() -> Any:
+    """`daemon` and `translate` set logging up for their process."""
+    logger = logging.getLogger("clatnm")
+    before = (logger.handlers[:], logger.propagate, logger.level)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
+
+
+# set
+
+
+@pytest.mark.parametrize(("changed", "status", "line"), [(True, 0, "is now"), (False, 3, "is already")])
+def test_set_says_whether_anything_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changed: bool, status: int, line: str
+) -> None:
+    asked: list[tuple[str, Mode]] = []
+
+    async def set_mode(connection: str, mode: Mode) -> bool:
+        asked.append((connection, mode))
+        return changed
+
+    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
+    assert main(["set", "Café Home", "OFF"]) == status
+    assert asked == [("Café Home", Mode.NO)]
+    assert capsys.readouterr().out == f"Café Home: CLAT mode {line} no\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(ConfigError("there is no connection 'x'"), 2), (BusError("not allowed"), 1)]
+)
+def test_set_that_is_refused_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: Exception, status: int
+) -> None:
+    async def set_mode(connection: str, mode: Mode) -> bool:
+        raise fault
+
+    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
+    assert main(["set", "x", "no"]) == status
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"error: {fault}\n")
+
+
+def test_set_with_a_bad_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nm_profiles, "set_mode", lambda *_: pytest.fail("nothing to ask"))
+    assert main(["set", "x", "perhaps"]) == 2
+
+
+# status
+
+
+@pytest.fixture
+def daemon_tells(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    def tell(told: Any) -> None:
+        async def ask_status() -> str:
+            return json.dumps(told)
+
+        monkeypatch.setattr(service, "ask_status", ask_status)
+
+    return tell
+
+
+def test_status_is_text_for_people(daemon_tells: Callable[[Any], None], capsys: pytest.CaptureFixture[str]) -> None:
+    daemon_tells(TOLD)
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == "No active connections.\n"
+
+
+def test_status_json_is_all_there_is(daemon_tells: Callable[[Any], None], capsys: pytest.CaptureFixture[str]) -> None:
+    daemon_tells(TOLD)
+    assert main(["status", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out) == TOLD
+    assert "Café" in out
+
+
+def test_status_without_a_daemon_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def ask_status() -> str:
+        raise BusError("the clatnm daemon does not run", hint="systemctl start clatnm")
+
+    monkeypatch.setattr(service, "ask_status", ask_status)
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err == "error: the clatnm daemon does not run (systemctl start clatnm)\n"
+
+
+# translate
+
+
+@pytest.fixture
+def wishes(monkeypatch: pytest.MonkeyPatch) -> list[byhand.Wish]:
+    seen: list[byhand.Wish] = []
+
+    async def translate(wish: byhand.Wish, *, ready: Callable[[str], None]) -> None:
+        seen.append(wish)
+        ready("ready clat-eth0")
+
+    monkeypatch.setattr(byhand, "translate", translate)
+    return seen
+
+
+def translate(*options: str) -> int:
+    return main(["translate", "--uplink", "eth0", "--plat-prefix", "2001:db8:64::/96", *options])
+
+
+def test_translate_hands_on_what_was_asked_for(wishes: list[byhand.Wish], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--clat-v4-addr", "192.0.0.7", "--clat-v6-addr", "2001:db8::7", "--device", "clat9", "--backend", "tun")
+    assert translate(*options) == 0
+    (wish,) = wishes
+    assert (wish.uplink, wish.prefix, wish.backend) == ("eth0", IPv6Network("2001:db8:64::/96"), "tun")
+    assert wish.choices == Choices(clat_v4=IPv4Address("192.0.0.7"), clat_v6=IPv6Address("2001:db8::7"), device="clat9")
+    assert capsys.readouterr().out == "ready clat-eth0\n"
+
+
+def test_translate_leaves_the_rest_to_the_policy(wishes: list[byhand.Wish]) -> None:
+    assert translate() == 0
+    assert wishes == [byhand.Wish(uplink="eth0", prefix=IPv6Network("2001:db8:64::/96"), choices=Choices())]
+
+
+@pytest.mark.parametrize("kind", list(AddressKind))
+def test_translate_knows_kinds_of_addresses(wishes: list[byhand.Wish], kind: AddressKind) -> None:
+    assert translate("--clat-v6-addr", str(kind)) == 0
+    assert wishes[0].choices == Choices(address_kind=kind)
+
+
+# daemon
+
+
+def test_daemon_reads_and_keeps_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[dict[str, Path]] = []
+
+    class FakeDaemon:
+        def __init__(self, **directories: Path) -> None:
+            made.append(directories)
+
+        async def run(self) -> None:
+            pass
+
+    monkeypatch.setattr("clatnm.daemon.Daemon", FakeDaemon)
+    assert main(["daemon", "-v", "--config", f"{tmp_path}/etc", "--state", f"{tmp_path}/lib"]) == 0
+    assert logging.getLogger("clatnm").level == logging.DEBUG
+    assert main(["daemon"]) == 0
+    assert logging.getLogger("clatnm").level == logging.INFO
+    assert made == [
+        {"config_dir": tmp_path / "etc", "state_dir": tmp_path / "lib"},
+        {"config_dir": Path("/etc/clatnm"), "state_dir": Path("/var/lib/clatnm")},
+    ]
+
+
+# cleanup
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "out"),
+    [
+        (["eth0", "wlan0"], 0, "{}: removed the hook of a translator that is gone"),
+        ([], 3, "nothing to clean up"),
+    ],
+)
+def test_cleanup_says_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: list[str], status: int, out: str
+) -> None:
+    class FakeNetlink:
+        def __enter__(self) -> FakeNetlink:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(netlink, "Netlink", FakeNetlink)
+    monkeypatch.setattr(leftovers, "cleanup", lambda kernel: found)
+    assert main(["cleanup"]) == status
+    assert capsys.readouterr().out.splitlines() == [out.format(name) for name in found or [""]]
