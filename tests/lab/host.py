@@ -149,6 +149,7 @@ class Host(System):
         topology.add_uplinks(self, self._switch, lost)
         for uplink in UPLINKS:
             self.ip("link", "set", uplink, "mtu", "1500")
+            self.run("tc", "qdisc", "del", "dev", uplink, "clsact", check=False)
         for uplink in lost:
             self._plugs.pop(uplink, None)
         for family in ("-4", "-6"):
