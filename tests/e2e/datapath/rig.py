@@ -116,15 +116,16 @@ class Rig:
         self.server.wait_up("eth0")
 
     def _connect(self) -> None:
-        far, server = self.far.netns, self.server.netns
+        # Ends with the same number would come up only at the next of the kernel's once-a-second looks at links.
         self.host.batch(
             f"""
-            link add wan0 address {HOST_MAC} type veth peer name lan0 address {NEAR_MAC} netns {self.near.netns}
+            link add wan0 index 11 address {HOST_MAC} type veth peer name lan0 index 21 address {NEAR_MAC} \
+            netns {self.near.netns}
             """
         )
         self.near.batch(
             f"""
-            link add core0 type veth peer name core0 netns {far}
+            link add core0 index 31 type veth peer name core0 index 41 netns {self.far.netns}
             addr add {GATEWAY}/64 dev lan0 nodad
             addr add {OTHER_GATEWAY}/64 dev lan0 nodad
             addr add 2001:db8:1::1/64 dev lan0 nodad
@@ -135,7 +136,7 @@ class Rig:
         )
         self.far.batch(
             f"""
-            link add edge0 type veth peer name eth0 netns {server}
+            link add edge0 index 51 type veth peer name eth0 index 61 netns {self.server.netns}
             addr add 2001:db8:c0::2/64 dev core0 nodad
             addr add 2001:db8:5::1/64 dev edge0 nodad
             addr add {embedded(FAR_HOP)}/128 dev lo nodad
@@ -167,6 +168,11 @@ class Rig:
             route add default via {GATEWAY} dev {device}
             """
         )
+
+    def leave_host(self, device: str) -> None:
+        """The host has no address and no route on a link any more."""
+        self.host.ip("-6", "addr", "flush", "dev", device, "scope", "global")
+        self.host.ip("-6", "route", "flush", "dev", device)
 
     def _serve(self) -> None:
         web = self.server.popen(PYTHON, inet.__file__, name="inet")
@@ -220,6 +226,13 @@ class Clat:
         """Pid of the translator process."""
         (pid,) = children(self.service.pid)
         return pid
+
+    def __enter__(self) -> Clat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Make sure that it is gone, however the block ended."""
+        self.service.kill()
 
     def stop(self) -> None:
         """End it and wait until its device is gone."""

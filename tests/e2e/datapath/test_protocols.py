@@ -11,13 +11,13 @@ import struct
 import pytest
 
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.rig import CLAT, DUMMY, FAR_HOP, SERVER, SERVER6, Clat, Rig
+from tests.e2e.datapath.rig import CLAT, DUMMY, FAR_HOP, SERVER, SERVER6, Rig
 from tests.lab.poll import eventually
 
 ECHO, GRE, ESP, SCTP, EXPERIMENT = 1, 47, 50, 132, 253
 EXPEDITED = 46 << 2
 PORT_UNREACHABLE_V4, PORT_UNREACHABLE_V6 = (3, 3), (1, 4)
-SOURCE_ROUTE_FAILED, TIME_EXCEEDED = (3, 5), (11, 0)
+SOURCE_ROUTE_FAILED, TIME_EXCEEDED_V4, TIME_EXCEEDED_V6 = (3, 5), (11, 0), (3, 0)
 
 pytestmark = pytest.mark.usefixtures("clat")
 
@@ -149,7 +149,7 @@ def test_other_protocols_are_carried_untouched(rig: Rig, protocol: int, size: in
         assert packet[(packet[0] & 15) * 4 :] == back
 
 
-def test_hops_show_themselves(rig: Rig, clat: Clat) -> None:
+def test_hops_show_themselves_to_the_host(rig: Rig) -> None:
     """What traceroute does: ourselves, a router with no IPv4 address, one that has one, and the server."""
     told = []
     with traffic.udp6(rig.server) as taken, traffic.udp4(rig.host) as host:
@@ -166,8 +166,30 @@ def test_hops_show_themselves(rig: Rig, clat: Clat) -> None:
             assert error.data
             told.append((str(error.offender), error.kind, error.code))
     assert told == [
-        (DUMMY, *TIME_EXCEEDED),
-        (DUMMY, *TIME_EXCEEDED),
-        (str(FAR_HOP), *TIME_EXCEEDED),
+        (DUMMY, *TIME_EXCEEDED_V4),
+        (DUMMY, *TIME_EXCEEDED_V4),
+        (str(FAR_HOP), *TIME_EXCEEDED_V4),
         (str(SERVER), *PORT_UNREACHABLE_V4),
+    ]
+
+
+def test_hops_show_themselves_to_the_server(rig: Rig) -> None:
+    """Two routers, the translator, the host: the latter two with one address."""
+    told = []
+    with traffic.udp4(rig.host) as taken, traffic.udp6(rig.server) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, traffic.IPV6_RECVERR, 1)
+        taken.bind(("", 0))
+        peer = traffic.peer_of(taken)
+        taken.close()
+        for hops in (1, 2, 3, 4):
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+            server.sendto(b"how far is it", peer)
+            error = eventually(lambda: traffic.icmp_error(server), message=f"what hop {hops} says")
+            assert error is not None
+            told.append((str(error.offender), error.kind, error.code))
+    assert told == [
+        ("2001:db8:5::1", *TIME_EXCEEDED_V6),
+        ("2001:db8:c0::1", *TIME_EXCEEDED_V6),
+        (str(CLAT), *TIME_EXCEEDED_V6),
+        (str(CLAT), *PORT_UNREACHABLE_V6),
     ]

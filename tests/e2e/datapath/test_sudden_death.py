@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Killed under load: nothing of the translator stays, and no packet leaves untranslated, ever."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from clatnm.kernel import bpf
+from tests.e2e.datapath import traffic
+from tests.e2e.datapath.rig import SERVER, SERVER6, Clat, Place, Rig, alive
+from tests.lab import snapshot
+from tests.lab.poll import eventually
+
+IPV4, ARP = 0x0800, 0x0806
+LOAD_S = 10
+_PROG_QUERY, _TCX_INGRESS, _TCX_EGRESS, _MOST = 16, 46, 47, 64
+
+VICTIMS = {
+    "supervisor": (signal.SIGKILL, ("supervisor",)),
+    "worker": (signal.SIGKILL, ("worker",)),
+    "both": (signal.SIGKILL, ("worker", "supervisor")),
+    "supervisor-politely": (signal.SIGTERM, ("supervisor",)),
+}
+
+
+def hooks(place: Place, device: str) -> list[int]:
+    """Ids of the programs on a device's tcx hooks."""
+    found: list[int] = []
+    with place.inside():
+        ifindex = socket.if_nametoindex(device)
+        for kind in (_TCX_INGRESS, _TCX_EGRESS):
+            ids = (ctypes.c_uint32 * _MOST)()
+            with contextlib.suppress(OSError):
+                bpf.call(_PROG_QUERY, struct.pack("=IIIIQI", ifindex, kind, 0, 0, ctypes.addressof(ids), _MOST))
+            found += [number for number in ids if number]
+    return found
+
+
+@contextlib.contextmanager
+def load(rig: Rig) -> Iterator[None]:
+    """TCP both ways at once, and datagrams that go on whatever happens."""
+    rig.server.popen("iperf3", "-s", "-1", "-B", str(SERVER6), name="iperf3-server")
+    eventually(lambda: ":5201" in rig.server.run("ss", "-ltn").stdout, message="iperf3 listens")
+    client = rig.host.popen(
+        *("iperf3", "-c", str(SERVER), "--bidir", "-t", str(LOAD_S), "-b", "300M", "--forceflush"), name="iperf3-client"
+    )
+    over = threading.Event()
+    with traffic.udp4(rig.host) as sock:
+        sender = threading.Thread(target=_send, args=(sock, over))
+        sender.start()
+        try:
+            eventually(lambda: "connected to" in client.log(), message="iperf3 runs")
+            yield
+        finally:
+            over.set()
+            sender.join()
+            client.kill()
+            rig.server.services[-1].kill()
+
+
+def _send(sock: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.0002):
+        with contextlib.suppress(OSError):
+            sock.sendto(b"still here", (str(SERVER), 9))
+
+
+def heard_until_mark(rig: Rig, sock: socket.socket, ethertype: int) -> int:
+    """How many frames have come from the host before one sent now, which shows that they would be heard."""
+    mark = bytes(6) + bytes(6) + ethertype.to_bytes(2, "big") + os.urandom(46)
+    with rig.host.packets("wan0") as wire:
+        wire.send(mark)
+    count = 0
+    while sock.recv(65535) != mark:
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("victims", VICTIMS)
+def test_killed_under_load_leaves_nothing_and_leaks_nothing(rig: Rig, backend: str, victims: str) -> None:
+    before = snapshot.take(rig.host)
+    with (
+        rig.near.packets("lan0", IPV4) as leaks,
+        rig.near.packets("lan0", ARP) as questions,
+        rig.translate(backend) as clat,
+    ):
+        assert bool(hooks(rig.host, "wan0")) == (backend == "ebpf")
+        with load(rig):
+            kill(clat, victims)
+            with traffic.udp4(rig.host) as probe, pytest.raises(OSError, match=os.strerror(errno.ENETUNREACH)):
+                probe.sendto(b"now", (str(SERVER), 9))
+        difference = before.diff(snapshot.take(rig.host))
+        assert not difference, difference
+        assert hooks(rig.host, "wan0") == []
+        assert heard_until_mark(rig, leaks, IPV4) == 0
+        assert heard_until_mark(rig, questions, ARP) == 0
+    with rig.translate(backend) as again:
+        traffic.ping(rig.host)
+        again.stop()
+
+
+def kill(clat: Clat, victims: str) -> None:
+    """Kill, and wait until nobody is left; the survivor goes by itself."""
+    number, names = VICTIMS[victims]
+    pids = {"supervisor": clat.service.pid, "worker": clat.worker}
+    for name in names:
+        os.kill(pids[name], number)
+    eventually(lambda: clat.service.status is not None, timeout_s=3, message="the supervisor ends")
+    eventually(lambda: not alive(pids["worker"]), timeout_s=3, message="the worker ends")
