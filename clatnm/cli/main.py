@@ -20,6 +20,7 @@ _VERBS = {
     "status": "every connection: is there a CLAT, and why (not)",
     "set": "switch CLAT on or off for one NetworkManager connection",
     "translate": "run one translator by hand, in the foreground",
+    "pcap": "translate the packets of a capture file",
     "cleanup": "remove what a killed translator may have left behind",
 }
 

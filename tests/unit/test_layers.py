@@ -32,6 +32,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
     # pure
     "proto": frozenset({"compat", "errors"}),
     "policy": frozenset({"compat", "errors", "model", "proto"}),
+    "pcapfile": frozenset({"errors"}),
+    "offline": frozenset({"pcapfile", "proto"}),
     # the machine
     "dbus": LEAVES,
     "bpf": frozenset(),
@@ -76,7 +78,7 @@ IMPURE = frozenset(
         "time",
     }
 )
-PURE_ROOMS = frozenset({"policy", "proto"})
+PURE_ROOMS = frozenset({"offline", "pcapfile", "policy", "proto"})
 
 Sources = Mapping[str, str]
 """Path in the repository → text."""
