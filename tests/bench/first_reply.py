@@ -46,8 +46,7 @@ def main() -> int:
     if reason:
         print(f"error: the benchmark {reason}", file=sys.stderr)
         return 1
-    with Lab() as lab:
-        times = _measure(lab)
+    times = measure()
     ordered = ", ".join(f"{value:.0f}" for value in sorted(times))
     print(
         f"RA with PREF64 → first IPv4 echo reply: median {statistics.median(times):.0f} ms of {len(times)} ({ordered})"
@@ -55,13 +54,19 @@ def main() -> int:
     return 0
 
 
-def _measure(lab: Lab) -> list[float]:
+def measure(rounds: int = ROUNDS) -> list[float]:
+    """Milliseconds of each round, in a lab of its own."""
+    with Lab() as lab:
+        return _measure(lab, rounds)
+
+
+def _measure(lab: Lab, rounds: int) -> list[float]:
     lab.a.ra(pref64=[], interval=1000)
     joined = clat.join(lab, wait=False)
     clat.wait_off(joined.daemon, "no-pref64")
     lab.host.sysctl(ipv4__ping_group_range="0 2147483647")
     times: list[float] = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         times.append(_round(lab) * 1000)
         clat.wait_on(joined.daemon)
         lab.a.ra(pref64=[[PREFIX, 0]])
