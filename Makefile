@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo lab lint format bench install install-files uninstall clean
+.PHONY: help test test-versions demo lab lint format bench install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -20,6 +20,9 @@ demo: ## see it work: NetworkManager, an IPv6-only network and clatnm, all in na
 
 test: ## install what is missing, lint, run every test (root for all of them); ARGS='...' goes to pytest
 	@tools/test.sh $(ARGS)
+
+test-versions: ## what touches libraries, with the oldest ones and with dbus-fast alone (root)
+	@tools/versions.sh $(ARGS)
 
 lab: ## a shell on a host with NetworkManager in a lab of three networks (root)
 	@tools/packages.sh lab
