@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from clatnm.errors import HostError
 from clatnm.model import Address6, DefaultRoute, Link
@@ -37,6 +37,7 @@ _IN6_ADDR_GEN_MODE_NONE = 1
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
+_DUMP_TRIES = 10
 # The route protocol that marks our routes as ours (`ip route` shows the number); free in iproute2's rt_protos.
 ROUTE_PROTOCOL = 164
 
@@ -75,6 +76,10 @@ class Netlink:
     def links(self) -> dict[str, Link]:
         """Every device by name, with its addresses and its default routes in the main table. HostError."""
         with reported("cannot read the links"):
+            for _ in range(_DUMP_TRIES - 1):
+                # Something changed under way; pyroute2 before 0.9 raises that, and it is no reason to give up.
+                with contextlib.suppress(NetlinkDumpInterrupted):
+                    return self._links()
             return self._links()
 
     def _links(self) -> dict[str, Link]:
