@@ -63,3 +63,43 @@ def test_own_solicitation_gets_the_prefix_after_a_carrier_flap(clean_lab: Lab) -
     eventually(lambda: "the carrier changed" in joined.daemon.log(), message="the flap was noticed")
     clat.wait_on(joined.daemon)
     eventually(lambda: clat.answers(joined.host), message="IPv4 works again")
+
+
+_LOGIND = """
+import asyncio, sys
+try:
+    from dbus_next import BusType, Message
+    from dbus_next.aio import MessageBus
+except ImportError:
+    from dbus_fast import BusType, Message
+    from dbus_fast.aio import MessageBus
+
+async def main():
+    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    await bus.request_name("org.freedesktop.login1")
+    for asleep in (True, False):
+        signal = Message.new_signal(
+            "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "PrepareForSleep", "b", [asleep]
+        )
+        await bus.send(signal)
+    print("told")
+
+asyncio.run(main())
+"""
+
+
+def test_resume_forgets_and_asks_again(clean_lab: Lab) -> None:
+    """The machine may wake up in another network; here the router says something else by then."""
+    clean_lab.a.ra(interval=1000)
+    joined = clat.join(clean_lab)
+    clean_lab.a.ra_silent()
+    clean_lab.a.ra(pref64=[["2001:db8:64::/96", 600]], silent=True)
+    assert clat.connection(joined.daemon)["prefix"]["prefix"] == "64:ff9b::/96"
+    solicited = clean_lab.a.ra_log().count("solicited by")
+    clean_lab.a.ra(silent=False, ignore_rs=False, interval=1000)
+    assert joined.host.python(_LOGIND) == "told\n"
+    eventually(lambda: clean_lab.a.ra_log().count("solicited by") > solicited, message="a solicitation of our own")
+    eventually(
+        lambda: clat.connection(joined.daemon)["prefix"]["prefix"] == "2001:db8:64::/96", message="the new prefix"
+    )
+    clat.wait_on(joined.daemon)
