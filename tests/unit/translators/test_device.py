@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bringing a device and its process up, changing them while they run, taking them down; nothing may stay behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
+
+import pytest
+
+from clatnm.errors import HostError, TranslatorError
+from clatnm.kernel import tun
+from clatnm.kernel.tun import Tun
+from clatnm.model import Plan
+from clatnm.translators import available, device
+from clatnm.translators.base import Ended
+from clatnm.translators.process import WorkerProcess
+from clatnm.translators.tun import TunBackend
+from clatnm.worker.wire import WorkerConfig
+from tests.unit.aio import run_virtual
+from tests.unit.policy.worlds import a_world, the_plan
+
+PLAN = replace(the_plan(a_world()), clat_v4=IPv4Address("192.0.0.4"), clat_v6=IPv6Address("2001:db8:a::c1a7"))
+INDEX = 9
+STEPS = ("spawn", "packets", "group", "tun", "set_up_device", "hook", "hand_over", "add_default_route")
+
+
+class FakeMachine:
+    """Kernel, process and hooks in one: what was done in which order, and what of it is still there."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.refuse: set[str] = set()
+        self.route: tuple[int, int] | None = None
+        self.config: WorkerConfig | None = None
+        self.running = False
+        self.hooked = False
+        self.opened: list[socket.socket] = []
+
+    def do(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.refuse:
+            raise HostError(f"{what} refused", errno=1)
+
+    # kernel
+
+    def open(self, what: str) -> socket.socket:
+        self.do(what)
+        self.opened.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        return self.opened[-1]
+
+    def open_tun(self, name: str) -> Tun:
+        assert name == PLAN.device
+        # Handed out as a bare number, which its taker closes.
+        return Tun(fd=self.open("tun").detach(), name=name, offloads=0)
+
+    def join(self, ifindex: int, address: IPv6Address, *, sock: socket.socket | None = None) -> socket.socket:
+        if sock is not None:
+            self.do(f"move group to {address}")
+            return sock
+        return self.open("group")
+
+    def refilter(self, sock: socket.socket, address: IPv6Address, **_: Any) -> None:
+        self.do(f"refilter for {address}")
+
+    def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
+        self.do("set_up_device")
+        return INDEX
+
+    def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
+        self.do(f"mtu {mtu_bytes}")
+
+    def add_default_route(self, index: int, route: Any) -> None:
+        self.do("add_default_route")
+        self.route = (route.metric, route.mtu_bytes)
+
+    def change_default_route(self, index: int, route: Any) -> None:
+        self.do("change_default_route")
+        assert self.route is not None
+        assert self.route[0] == route.metric
+        self.route = (route.metric, route.mtu_bytes)
+
+    def drop_default_route(self, index: int, route: Any) -> None:
+        self.do("drop_default_route")
+        if self.route is not None and self.route[0] == route.metric:
+            self.route = None
+
+    # process
+
+    async def spawn(self) -> FakeWorker:
+        self.do("spawn")
+        self.running = True
+        return FakeWorker(self)
+
+
+class FakeWorker:
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+
+    async def hand_over(self, config: WorkerConfig, descriptors: list[int]) -> None:
+        self._machine.do("hand_over")
+        assert all(os.fstat(fd) for fd in descriptors)
+        self._machine.config = config
+
+    def update(self, config: WorkerConfig) -> None:
+        self._machine.do("update process")
+        self._machine.config = config
+
+    async def stop(self) -> Ended:
+        self._machine.do("stop process")
+        self._machine.running = False
+        return Ended(error="stopped")
+
+    async def counters(self) -> Mapping[str, Any]:
+        return {"slow": 7}
+
+    async def ended(self) -> Ended:
+        self._machine.running = False
+        return Ended(error="died")
+
+
+class FakeHost:
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+
+    async def do(self, work: Callable[[Any], Any]) -> Any:
+        return work(self._machine)
+
+
+class FakeHooks:
+    """A `device.FastPath`."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+
+    async def attach(self, plan: Plan, device_index: int) -> None:
+        assert device_index == INDEX
+        self._machine.do("hook")
+        self._machine.hooked = True
+
+    async def update(self, plan: Plan) -> None:
+        self._machine.do("update hook")
+
+    def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**slow, "fast": 100}
+
+    async def close(self) -> None:
+        self._machine.hooked = False
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+Scene = Callable[[FakeMachine, device.DeviceTranslator], Awaitable[None]]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    fake = FakeMachine()
+    monkeypatch.setattr(tun, "open_tun", fake.open_tun)
+    monkeypatch.setattr(device, "open_packet_socket", lambda *_, **__: fake.open("packets"))
+    monkeypatch.setattr(device, "join_solicited_node", fake.join)
+    monkeypatch.setattr(device, "refilter", fake.refilter)
+    monkeypatch.setattr(WorkerProcess, "spawn", fake.spawn)
+    return fake
+
+
+async def start(machine: FakeMachine, *, plan: Plan = PLAN, hooks: bool = False) -> device.DeviceTranslator:
+    host: Any = FakeHost(machine)
+    return await device.start(host, plan, FakeHooks(machine) if hooks else None)
+
+
+def play(machine: FakeMachine, scene: Scene, *, plan: Plan = PLAN, hooks: bool = False) -> None:
+    """Start, clear the notes, play, stop: nothing is left."""
+
+    async def work() -> None:
+        before = descriptors()
+        translator = await start(machine, plan=plan, hooks=hooks)
+        del machine.done[:]
+        await scene(machine, translator)
+        await translator.stop()
+        assert (machine.running, machine.hooked, machine.route) == (False, False, None)
+        assert descriptors() == before
+
+    run_virtual(work())
+
+
+# Start
+
+
+def test_route_comes_last(machine: FakeMachine) -> None:
+    async def work() -> None:
+        translator = await start(machine, hooks=True)
+        assert machine.done == list(STEPS)
+        assert machine.route == (PLAN.metric, PLAN.ipv4_mtu_bytes)
+        await translator.stop()
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: str) -> None:
+    async def work() -> None:
+        before = descriptors()
+        machine.refuse = {step}
+        with pytest.raises(HostError, match=f"{step} refused"):
+            await start(machine, hooks=True)
+        assert (machine.running, machine.hooked, machine.route) == (False, False, None)
+        assert descriptors() == before
+
+    run_virtual(work())
+
+
+def test_process_is_told_all_it_needs(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert machine.config == WorkerConfig(
+            clat_v4=PLAN.clat_v4,
+            clat_v6=PLAN.clat_v6,
+            prefix=PLAN.prefix,
+            ipv6_mtu_bytes=1500,
+            uplink="wlan0",
+            link_address=PLAN.link_address,
+            gateway=PLAN.gateway,
+        )
+
+    play(machine, scene)
+
+
+@pytest.mark.parametrize("plan", [replace(PLAN, link_address=None), replace(PLAN, shared=True)])
+def test_uplink_without_neighbours_or_with_the_hosts_address_needs_no_group(machine: FakeMachine, plan: Plan) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert len(machine.opened) == 2
+        assert machine.config is not None
+        assert machine.config.link_address is None
+
+    play(machine, scene, plan=plan)
+
+
+# Update
+
+CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "nothing": ({}, []),
+    "prefix": ({"prefix": IPv6Network("2001:db8:64::/96")}, ["update process"]),
+    "gateway": ({"gateway": IPv6Address("fe80::9")}, ["update process"]),
+    "mac": ({"link_address": bytes.fromhex("020000000007")}, ["update process"]),
+    "metric": ({"metric": 700}, ["add_default_route", "drop_default_route"]),
+    "mtu": (
+        {"ipv6_mtu_bytes": 1400, "ipv4_mtu_bytes": 1372},
+        ["update process", "mtu 1400", "change_default_route"],
+    ),
+    "renumbered": (
+        {"clat_v6": IPv6Address("2001:db8:b::7")},
+        ["move group to 2001:db8:b::7", "refilter for 2001:db8:b::7", "update process"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "done"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("hooks", [False, True])
+def test_update_does_what_has_changed_and_no_more(
+    machine: FakeMachine, change: dict[str, Any], done: list[str], hooks: bool
+) -> None:
+    plan = replace(PLAN, **change)
+
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert PLAN.same_translator(plan)
+        await translator.update(plan)
+        assert [step for step in machine.done if step != "update hook"] == done
+        assert machine.done.count("update hook") == hooks
+        assert machine.route == (plan.metric, plan.ipv4_mtu_bytes)
+        assert machine.config is not None
+        assert (machine.config.prefix, machine.config.clat_v6) == (plan.prefix, plan.clat_v6)
+
+    play(machine, scene, hooks=hooks)
+
+
+def test_update_twice_goes_on_from_the_first(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        await translator.update(replace(PLAN, metric=700))
+        del machine.done[:]
+        await translator.update(replace(PLAN, metric=700))
+        assert machine.done == []
+        await translator.update(replace(PLAN, metric=800))
+        assert machine.done == ["add_default_route", "drop_default_route"]
+        assert machine.route == (800, PLAN.ipv4_mtu_bytes)
+
+    play(machine, scene)
+
+
+@pytest.mark.parametrize("fault", ["update process", "mtu 1400", "change_default_route"])
+def test_refused_update_is_told(machine: FakeMachine, fault: str) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        machine.refuse = {fault}
+        with pytest.raises((HostError, TranslatorError)):
+            await translator.update(replace(PLAN, ipv6_mtu_bytes=1400, ipv4_mtu_bytes=1372))
+        machine.refuse = set()
+
+    play(machine, scene)
+
+
+# Stop and end
+
+
+def test_route_goes_first(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        await translator.stop()
+        assert machine.done == ["drop_default_route", "stop process"]
+
+    play(machine, scene)
+
+
+def test_route_that_cannot_be_dropped_goes_with_the_process(machine: FakeMachine) -> None:
+    async def work() -> None:
+        translator = await start(machine)
+        machine.refuse = {"drop_default_route"}
+        await translator.stop()
+        assert not machine.running
+
+    run_virtual(work())
+
+
+def test_death_closes_what_is_left_on_our_side(machine: FakeMachine) -> None:
+    async def work() -> None:
+        before = descriptors()
+        translator = await start(machine, hooks=True)
+        assert (await translator.ended()).error == "died"
+        assert descriptors() == before
+        assert not machine.hooked
+        await translator.stop()  # as a stop under way would
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(("hooks", "told"), [(False, {"slow": 7}), (True, {"slow": 7, "fast": 100})])
+def test_counters_are_those_of_process_and_hooks(machine: FakeMachine, hooks: bool, told: Mapping[str, int]) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert await translator.counters() == told
+
+    play(machine, scene, hooks=hooks)
+
+
+# Backends
+
+
+def test_tun_backend_works_where_the_device_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch, machine: FakeMachine
+) -> None:
+    host: Any = FakeHost(machine)
+    backend = TunBackend(host)
+    monkeypatch.setattr(tun, "DEVICE", "/dev/null")
+    assert backend.probe() == ""
+    monkeypatch.setattr(tun, "DEVICE", "/nonexistent/tun")
+    assert backend.probe() == "/nonexistent/tun cannot be opened"
+
+    async def work() -> None:
+        translator = await backend.start(PLAN)
+        assert machine.running
+        await translator.stop()
+
+    run_virtual(work())
+
+
+def test_tun_is_among_the_backends_and_kernel_paths_come_before_it(machine: FakeMachine) -> None:
+    host: Any = FakeHost(machine)
+    names = list(available(host))
+    assert names.index("ebpf") < names.index("tun")
+    assert isinstance(available(host)["tun"], TunBackend)
