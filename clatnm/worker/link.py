@@ -98,6 +98,7 @@ class EthernetLink:
         self._on_conflict = on_conflict
         self._random = random
         self._gateway: IPv6Address | None = None
+        self._last_mac: bytes | None = None  # the gateway's before `reconfigure`
         self._identity: tuple[IPv6Address, bytes] | None = None
         self._responder: Responder | None = None
         self._check: DuplicateCheck | None = None
@@ -112,6 +113,8 @@ class EthernetLink:
         if identity == self._identity and config.gateway == self._gateway:
             return
         renewed = identity != self._identity
+        if self.header is not None:
+            self._last_mac = self.header[:6]
         self._gateway = config.gateway
         self._identity = identity
         self.header = None
@@ -129,7 +132,8 @@ class EthernetLink:
     def forward(self, vnet_header: bytes, packet: bytes, now: float) -> bool:
         """Send an IPv6 packet to its next hop now or, up to `MAX_WAITING` of them, when that is found.
 
-        False when this packet was lost at once, and counted.
+        Those that do not fit leave by the gateway there was until now. False when this packet was lost at once, and
+        counted.
         """
         if self._conflict:
             self._counters.to_ipv6.drop(Loss.DUPLICATE_ADDRESS)
@@ -146,10 +150,17 @@ class EthernetLink:
         if hop.next_hop.mac is not None:
             return self._port.send(vnet_header + self._header(hop.next_hop.mac) + packet, flow)
         if len(self._waiting) == MAX_WAITING:
-            self._waiting.popleft()
-            flow.drop(Loss.UNRESOLVED)
+            self._overflow()
         self._waiting.append((since, vnet_header, packet))
         return True
+
+    def _overflow(self) -> None:
+        """Make room for one more that waits. The old gateway may still serve; lost the packet would be anyway."""
+        _, vnet_header, packet = self._waiting.popleft()
+        if self._last_mac is None or self._gateway is None:
+            self._counters.to_ipv6.drop(Loss.UNRESOLVED)
+        else:
+            self._port.send(vnet_header + self._header(self._last_mac) + packet, self._counters.to_ipv6)
 
     def receive(self, frame: bytes, now: float) -> None:
         """Take in a neighbour discovery frame."""
