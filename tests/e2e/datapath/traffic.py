@@ -152,9 +152,9 @@ def ping(place: Place, *options: str, address: str = str(SERVER)) -> None:
     place.run("ping", "-c", "1", "-W", "2", *options, address)
 
 
-def answers(place: Place, *options: str) -> bool:
+def answers(place: Place, *options: str, address: str = str(SERVER)) -> bool:
     """Whether an echo request is answered now."""
-    return place.run("ping", "-c", "1", "-W", "0.3", *options, str(SERVER), check=False).returncode == 0
+    return place.run("ping", "-c", "1", "-W", "0.3", *options, address, check=False).returncode == 0
 
 
 def peer_of(sock: socket.socket) -> tuple[str, int]:
