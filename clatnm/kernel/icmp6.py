@@ -40,9 +40,7 @@ class RouterSocket:
 
     def __init__(self) -> None:
         try:
-            self._socket = socket.socket(
-                socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.getprotobyname("ipv6-icmp")
-            )
+            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6)
         except OSError as error:
             raise HostError(
                 f"cannot listen for Router Advertisements: {error.strerror}",
