@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TABLE = Path(__file__).with_name("clat.json")
 
@@ -53,9 +54,13 @@ class Table:
 def table() -> Table | None:
     """The built programs; None when this copy was built without clang, or for the other byte order."""
     try:
-        told = json.loads(TABLE.read_text(encoding="ascii"))
+        return read(json.loads(TABLE.read_text(encoding="ascii")))
     except FileNotFoundError:
         return None
+
+
+def read(told: Mapping[str, Any]) -> Table | None:
+    """What `clatnm.bpf.build` made of the source; None when it is for machines of the other byte order."""
     if told["byte_order"] != sys.byteorder:
         return None
     programs = {

@@ -25,31 +25,37 @@ FLAGS = ("-O2", "-g0", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werro
 _SHT_SYMTAB, _STT_FUNC, _SHT_REL = 2, 2, 9
 _R_BPF_64_64 = 1
 _INSTRUCTION = 8
-_PROGRAMS, _CONFIG, _MAPS = "tc", ".rodata", "maps"
+_CONFIG, _MAPS = ".rodata", "maps"
+INSTALLED, TESTS = "tc", "tests"  # sections: the programs of the table, and those that only tests load
 
 
 class BuildError(Exception):
     """The programs cannot be built here; the text says why."""
 
 
-def build(output: Path = OUTPUT) -> None:
-    """Compile and write the table. BuildError without clang or the kernel's headers."""
+def build(output: Path = OUTPUT, *, source: Path = SOURCE) -> None:
+    """Compile and write the table. BuildError without clang or the kernel's headers: the output stays as it was."""
+    table = read(compile_source(source))
+    temporary = output.with_suffix(".new")
+    temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="ascii")
+    temporary.replace(output)
+
+
+def compile_source(source: Path = SOURCE) -> bytes:
+    """The object file, for machines of this one's byte order. BuildError without clang or the kernel's headers."""
     clang = shutil.which("clang")
     if clang is None:
         raise BuildError("clang is not installed; the package will translate in user space only")
     with tempfile.TemporaryDirectory() as directory:
         object_path = Path(directory, "clat.bpf.o")
-        command = [clang, *FLAGS, *_includes(), "-c", str(SOURCE), "-o", str(object_path)]
+        command = [clang, *FLAGS, *includes(), "-c", str(source), "-o", str(object_path)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise BuildError(f"clang refuses {SOURCE.name}:\n{result.stderr}")
-        told = read(object_path.read_bytes())
-    temporary = output.with_suffix(".new")
-    temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
-    temporary.replace(output)
+            raise BuildError(f"clang refuses {source.name}:\n{result.stderr}")
+        return object_path.read_bytes()
 
 
-def _includes() -> list[str]:
+def includes() -> list[str]:
     """Debian keeps asm/ in a directory per architecture, which clang for the target bpf does not look into."""
     places = sorted(Path("/usr/include").glob("*-linux-gnu*/asm/types.h"))
     return [f"-I{place.parent.parent}" for place in places[:1]]
@@ -74,16 +80,17 @@ class _Symbol:
     size: int
 
 
-def read(elf: bytes) -> dict[str, Any]:
-    """The table (see `clatnm.bpf.table`) of a 64-bit BPF object file."""
+def read(elf: bytes, *, section: str = INSTALLED) -> dict[str, Any]:
+    """The table (see `clatnm.bpf.read`) of a 64-bit BPF object file, with the programs of one section."""
     sections = list(_sections(elf))
     symbols = list(_symbols(elf, sections))
     index = {section.name: number for number, section in enumerate(sections)}
-    code = _content(elf, sections[index[_PROGRAMS]])
-    relocations = list(_relocations(elf, sections, symbols, index[_PROGRAMS], code))
+    home = index[section]
+    code = _content(elf, sections[home])
+    relocations = list(_relocations(elf, sections, symbols, home, code))
     programs = {}
     for symbol in symbols:
-        if symbol.section == index[_PROGRAMS] and symbol.kind == _STT_FUNC:
+        if symbol.section == home and symbol.kind == _STT_FUNC:
             end = symbol.value + symbol.size
             own = [
                 ((at - symbol.value) // _INSTRUCTION, *rest) for at, *rest in relocations if symbol.value <= at < end

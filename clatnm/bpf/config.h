@@ -26,85 +26,70 @@ struct config {
 };
 const volatile struct config config = {};
 
+/* Headers as they are read: in wire order. */
 struct ipv4 {
 	__u8 version_length, tos;
 	__u16 length, ident, fragment;
 	__u8 ttl, protocol;
 	__u16 checksum;
 	__u32 source, destination;
+} __attribute__((aligned(8)));
+
+struct address {
+	__u64 first, second;
 };
 
 struct ipv6 {
-	__u32 version_class_label;
-	__u16 length;
-	__u8 protocol, hop_limit;
-	__u32 source[4], destination[4];
+	__u64 head; /* version: 4 bits, class: 8, label: 20, length: 16, next header: 8, hop limit: 8 */
+	struct address source, destination;
 };
 
 #define IPV4_BYTES 20
 #define IPV6_BYTES 40
-#define UPPER_BYTES 8     /* of TCP, UDP and ICMP, which this program reads without a second look */
-#define TCP_BYTES 20
-#define DONT_FRAGMENT 0x4000
-#define NO_DF_BYTES 1260  /* IPv4 packets up to this size leave without DF (RFC 7915 5.1) */
 
-/* RFC 6052 2.2: the IPv4 address follows the prefix and skips bits 64 to 71. */
-inlined void embed(__u32 address, __u32 *out)
+/* Two words that follow each other in memory, as one. */
+inlined __u64 pair(__u32 first, __u32 second)
 {
-	__u8 *o = (__u8 *)out;
-	const __u8 *a = (const __u8 *)&address;
-
-	out[0] = config.prefix[0];
-	out[1] = config.prefix[1];
-	out[2] = config.prefix[2];
-	out[3] = config.prefix[3];
-	switch (config.prefix_length) {
-	case 96:
-		out[3] = address;
-		break;
-	case 64:
-		o[9] = a[0], o[10] = a[1], o[11] = a[2], o[12] = a[3];
-		break;
-	case 56:
-		o[7] = a[0], o[9] = a[1], o[10] = a[2], o[11] = a[3];
-		break;
-	case 48:
-		o[6] = a[0], o[7] = a[1], o[9] = a[2], o[10] = a[3];
-		break;
-	case 40:
-		o[5] = a[0], o[6] = a[1], o[7] = a[2], o[9] = a[3];
-		break;
-	default:
-		out[1] = address;
-	}
+	return be64((__u64)be32(first) << 32 | be32(second));
 }
 
-inlined __u32 four(__u8 a, __u8 b, __u8 c, __u8 d)
+inlined struct address address(const volatile __u32 *words)
 {
-	return be32((__u32)a << 24 | (__u32)b << 16 | (__u32)c << 8 | d);
+	return (struct address){ pair(words[0], words[1]), pair(words[2], words[3]) };
 }
 
-/* The embedded address; 0, which `unfit` refuses, when the prefix or the zero octet does not match. The suffix is ignored. */
-inlined __u32 extract(const __u32 *in)
+inlined int same(struct address a, struct address b)
 {
-	const __u8 *i = (const __u8 *)in;
+	return a.second == b.second && a.first == b.first;
+}
 
-	if (in[0] != config.prefix[0])
+/*
+ * RFC 6052 2.2: the IPv4 address follows the prefix and skips bits 64 to 71. With a prefix of 32 to 64 bits it begins in
+ * the first half of the IPv6 address, with 64 - length bits of it, and goes on behind the zero octet of the second half.
+ */
+inlined struct address embed(__u32 v4)
+{
+	struct address prefix = address(config.prefix);
+	__u32 length = config.prefix_length;
+	__u64 a = be32(v4);
+
+	if (length == 96)
+		return (struct address){ prefix.first, prefix.second | be64(a) };
+	return (struct address){ prefix.first | be64(a >> (length - 32)), be64(a << 32 << (64 - length) >> 8) };
+}
+
+/* The embedded address; 0, which `unfit` refuses, when prefix or zero octet does not match. The suffix is ignored. */
+inlined __u32 extract(struct address v6)
+{
+	__u64 first = be64(v6.first), second = be64(v6.second);
+	struct address prefix = address(config.prefix);
+	__u32 length = config.prefix_length;
+
+	if (length == 96)
+		return v6.first == prefix.first && second >> 32 == be64(prefix.second) >> 32 ? be32(second) : 0;
+	if ((first ^ be64(prefix.first)) >> (64 - length) || second >> 56)
 		return 0;
-	switch (config.prefix_length) {
-	case 96:
-		return in[1] == config.prefix[1] && in[2] == config.prefix[2] ? in[3] : 0;
-	case 64:
-		return in[1] == config.prefix[1] && !i[8] ? four(i[9], i[10], i[11], i[12]) : 0;
-	case 56:
-		return !((in[1] ^ config.prefix[1]) & be32(0xffffff00)) && !i[8] ? four(i[7], i[9], i[10], i[11]) : 0;
-	case 48:
-		return !((in[1] ^ config.prefix[1]) & be32(0xffff0000)) && !i[8] ? four(i[6], i[7], i[9], i[10]) : 0;
-	case 40:
-		return !((in[1] ^ config.prefix[1]) & be32(0xff000000)) && !i[8] ? four(i[5], i[6], i[7], i[9]) : 0;
-	default:
-		return !i[8] ? in[1] : 0;
-	}
+	return be32(first << (length - 32) | second << 8 >> 32 >> (64 - length));
 }
 
 #endif

@@ -12,14 +12,13 @@
 #include "helpers.h"
 
 struct flow {
-	__u32 remote; /* IPv4, wire order */
-	__u16 local_port, remote_port; /* an echo's identifier stands for both; 0 for protocols without ports */
-	__u32 protocol;                /* as IPv6 counts */
+	__u64 ends;     /* remote IPv4 address, local port, remote port; an echo's identifier stands for both ports */
+	__u64 protocol; /* as IPv6 counts; those without ports have 0 for them */
 };
 
 struct datagram {
-	__u32 source[4];
-	__u32 ident;
+	struct address source;
+	__u64 ident;
 };
 
 struct map_definition flows SEC("maps") = {
@@ -37,112 +36,114 @@ struct map_definition datagrams SEC("maps") = {
 };
 
 #define FRAGMENT 44
+#define FRAGMENT_BYTES 8
+#define ICMP_HEADER_BYTES 8
 #define ICMP_ERRORS 127 /* ICMPv6 types up to this one quote a packet */
 
-/* Ports or identifier of the transport header at `offset`; 0 when the packet ends before. */
-inlined int read_ports(struct __sk_buff *skb, __u32 offset, __u32 protocol, __u16 *source, __u16 *destination)
+/* The key of a packet's flow; its remote end is the packet's source or destination. False if it ends too early. */
+inlined int key_of(struct __sk_buff *skb, __u32 upper, __u8 protocol, __u32 remote, int remote_is_source,
+		   struct flow *flow)
 {
-	__u16 words[4] = {};
+	__u64 head = 0, first = 0, second = 0;
 
-	*source = *destination = 0;
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_ICMPV6)
-		return 1;
-	if (load_bytes(skb, offset, words, 8))
-		return 0;
-	if (protocol == IPPROTO_ICMPV6) {
-		*source = *destination = words[2];
-	} else {
-		*source = words[0];
-		*destination = words[1];
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_ICMPV6) {
+		if (load_bytes(skb, upper, &head, sizeof(head)))
+			return 0;
+		head = be64(head);
+		first = protocol == IPPROTO_ICMPV6 ? head >> 16 & 0xffff : head >> 48;
+		second = protocol == IPPROTO_ICMPV6 ? first : head >> 32 & 0xffff;
 	}
+	flow->ends = (__u64)remote << 32 | (remote_is_source ? second << 16 | first : first << 16 | second);
+	flow->protocol = protocol;
 	return 1;
 }
 
 inlined void remember(void *map, const void *key)
 {
-	__u32 value = 1;
+	__u64 value = 1;
 
 	if (!map_lookup(map, key))
 		map_update(map, key, &value, BPF_ANY);
 }
 
-/* An IPv6 packet that leaves for the network: expect its answers. The header begins at `l2`. */
-inlined void expect(struct __sk_buff *skb, const __u32 l2)
+/* Is a Fragment header, as a number, that of a datagram's first fragment? Only that one has ports. */
+inlined int is_first(__u64 fragment)
 {
-	struct flow flow = {};
-	struct ipv6 ip;
-	__u8 fragment[8];
-	__u32 upper = l2 + IPV6_BYTES;
+	return !(fragment >> 32 & 0xfff8);
+}
 
-	if (load_bytes(skb, l2, &ip, sizeof(ip)))
+/* An IPv6 packet that leaves for the network: expect its answers. The header begins at `l2`. */
+inlined void expect(struct __sk_buff *skb, __u32 l2)
+{
+	__u32 upper = l2 + IPV6_BYTES;
+	struct flow flow = {};
+	struct ipv6 ip = {};
+	__u64 fragment = 0;
+	__u8 protocol;
+
+	if (load_bytes(skb, l2, &ip, IPV6_BYTES))
 		return;
-	flow.protocol = ip.protocol;
-	flow.remote = extract(ip.destination);
-	if (flow.protocol == FRAGMENT) {
-		/* only the first one has ports; the others travel with it */
-		if (load_bytes(skb, upper, fragment, sizeof(fragment)) || fragment[2] || fragment[3] & 0xf8)
+	protocol = be64(ip.head) >> 8;
+	if (protocol == FRAGMENT) {
+		if (load_bytes(skb, upper, &fragment, FRAGMENT_BYTES) || !is_first(be64(fragment)))
 			return;
-		flow.protocol = fragment[0];
-		upper += sizeof(fragment);
+		protocol = be64(fragment) >> 56;
+		upper += FRAGMENT_BYTES;
 	}
-	if (read_ports(skb, upper, flow.protocol, &flow.local_port, &flow.remote_port))
+	if (key_of(skb, upper, protocol, extract(ip.destination), 0, &flow))
 		remember(&flows, &flow);
 }
 
 /* The packet that an ICMPv6 error quotes: was it ours? */
 inlined int quotes_ours(struct __sk_buff *skb, __u32 quoted)
 {
-	struct flow flow = {};
-	struct ipv6 ip;
-	__u8 fragment[8];
 	__u32 upper = quoted + IPV6_BYTES;
+	struct flow flow = {};
+	struct ipv6 ip = {};
+	__u64 fragment = 0;
+	__u8 protocol;
 
-	if (load_bytes(skb, quoted, &ip, sizeof(ip)))
+	if (load_bytes(skb, quoted, &ip, IPV6_BYTES))
 		return 0;
-	flow.protocol = ip.protocol;
-	flow.remote = extract(ip.destination);
-	if (flow.protocol == FRAGMENT) {
-		if (load_bytes(skb, upper, fragment, sizeof(fragment)))
+	protocol = be64(ip.head) >> 8;
+	if (protocol == FRAGMENT) {
+		if (load_bytes(skb, upper, &fragment, FRAGMENT_BYTES))
 			return 0;
-		flow.protocol = fragment[0];
-		upper += sizeof(fragment);
+		protocol = be64(fragment) >> 56;
+		upper += FRAGMENT_BYTES;
 	}
-	return read_ports(skb, upper, flow.protocol, &flow.local_port, &flow.remote_port) && map_lookup(&flows, &flow);
+	return key_of(skb, upper, protocol, extract(ip.destination), 0, &flow) && map_lookup(&flows, &flow);
 }
 
 /* An IPv6 packet for the shared address: is it an answer to something the translator sent? */
-inlined int expected(struct __sk_buff *skb, const __u32 l2)
+inlined int expected(struct __sk_buff *skb, __u32 l2, const struct ipv6 *ip)
 {
+	__u32 upper = l2 + IPV6_BYTES;
 	struct datagram datagram = {};
 	struct flow flow = {};
-	struct ipv6 ip;
-	__u8 fragment[8], type = 0;
-	__u32 upper = l2 + IPV6_BYTES;
+	__u8 protocol = be64(ip->head) >> 8;
+	int fragmented = protocol == FRAGMENT;
+	__u64 fragment = 0, type = 0;
 
-	if (load_bytes(skb, l2, &ip, sizeof(ip)))
-		return 0;
-	flow.protocol = ip.protocol;
-	flow.remote = extract(ip.source);
-	if (flow.protocol == IPPROTO_ICMPV6) {
+	if (protocol == IPPROTO_ICMPV6) {
 		if (load_bytes(skb, upper, &type, 1))
 			return 0;
-		if (type <= ICMP_ERRORS)
-			return quotes_ours(skb, upper + UPPER_BYTES);
+		if (be64(type) >> 56 <= ICMP_ERRORS)
+			return quotes_ours(skb, upper + ICMP_HEADER_BYTES);
 	}
-	if (flow.protocol == FRAGMENT) {
-		if (load_bytes(skb, upper, fragment, sizeof(fragment)))
-			return 0;
-		__builtin_memcpy(datagram.source, ip.source, sizeof(datagram.source));
-		__builtin_memcpy(&datagram.ident, fragment + 4, sizeof(datagram.ident));
-		if (fragment[2] || fragment[3] & 0xf8)
-			return map_lookup(&datagrams, &datagram) != 0;
-		flow.protocol = fragment[0];
-		upper += sizeof(fragment);
-	}
-	/* what was the source there is the destination here */
-	if (!read_ports(skb, upper, flow.protocol, &flow.remote_port, &flow.local_port) || !map_lookup(&flows, &flow))
+	if (fragmented && load_bytes(skb, upper, &fragment, FRAGMENT_BYTES))
 		return 0;
-	if (ip.protocol == FRAGMENT)
+	datagram.source = ip->source;
+	datagram.ident = be64(fragment) & 0xffffffff;
+	if (fragmented) {
+		if (!is_first(be64(fragment)))
+			return map_lookup(&datagrams, &datagram) != 0;
+		protocol = be64(fragment) >> 56;
+		upper += FRAGMENT_BYTES;
+	}
+	if (!key_of(skb, upper, protocol, extract(ip->source), 1, &flow) || !map_lookup(&flows, &flow))
+		return 0;
+	if (fragmented)
 		remember(&datagrams, &datagram);
 	return 1;
 }

@@ -19,11 +19,9 @@ static long (*store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from
 	(void *)BPF_FUNC_skb_store_bytes;
 static long (*l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to, __u64 flags) =
 	(void *)BPF_FUNC_l4_csum_replace;
-static __s64 (*csum_diff)(const __u32 *from, __u32 from_size, const __u32 *to, __u32 to_size, __u32 seed) =
-	(void *)BPF_FUNC_csum_diff;
 static long (*change_proto)(struct __sk_buff *skb, __u16 proto, __u64 flags) = (void *)BPF_FUNC_skb_change_proto;
 static long (*change_head)(struct __sk_buff *skb, __u32 len, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
-static long (*pull_data)(struct __sk_buff *skb, __u32 len) = (void *)BPF_FUNC_skb_pull_data;
+static long (*vlan_pop)(struct __sk_buff *skb) = (void *)BPF_FUNC_skb_vlan_pop;
 static __u32 (*random_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *hop, int hop_size, __u64 flags) =
@@ -36,9 +34,11 @@ struct map_definition {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define be16(x) ((__u16)__builtin_bswap16(x))
 #define be32(x) ((__u32)__builtin_bswap32(x))
+#define be64(x) ((__u64)__builtin_bswap64(x))
 #else
 #define be16(x) ((__u16)(x))
 #define be32(x) ((__u32)(x))
+#define be64(x) ((__u64)(x))
 #endif
 
 #endif

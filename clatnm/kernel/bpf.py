@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""bpf(2) without a library: maps, programs, tcx links, test runs. All are descriptors and die with their holders."""
+"""bpf(2) without a library: maps, programs, tcx links. All are descriptors and die with their holders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
+from collections.abc import Callable
 
 from clatnm.bpf import MapDefinition, Program, Table
 from clatnm.errors import HostError
@@ -15,27 +17,32 @@ from clatnm.errors import HostError
 CONFIG = ".rodata"
 
 # enum bpf_cmd, bpf_map_type, bpf_prog_type, bpf_attach_type of linux/bpf.h
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN, _MAP_FREEZE = 0, 1, 2, 5, 10, 22
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _PROG_LOAD, _MAP_FREEZE = 0, 1, 2, 5, 22
 _LINK_CREATE, _LINK_UPDATE = 28, 29
 _ARRAY, _SCHED_CLS = 2, 3
 _F_RDONLY_PROG = 0x80
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
 _TCX_INGRESS, _TCX_EGRESS = 46, 47
-_BPF_F_BEFORE = 8
 
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "armv7l": 386, "i686": 357}
-_LOG_BYTES = 1 << 20
-_LOG_TAIL = 400
+_ATTRIBUTE_BYTES = 128
+_LOG_BYTES = (1 << 24) - 1  # the most that every kernel allows; a log that does not fit loses its end, which matters
+_LOG_LINES, _LOG_TAIL = 3, 400
+_STATISTICS = ("processed ", "verification time", "stack depth", "last_idx", "regs=")
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def call(command: int, attributes: bytes) -> int:
     """bpf(2). HostError with the system call's errno."""
+    return system_call(command, ctypes.create_string_buffer(attributes, max(len(attributes), _ATTRIBUTE_BYTES)))
+
+
+def system_call(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
+    """bpf(2) with attributes that the kernel may write answers into. HostError with the system call's errno."""
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise HostError(f"bpf: unknown machine {platform.machine()}", errno=errno.ENOSYS)
-    buffer = ctypes.create_string_buffer(attributes, max(len(attributes), 128))
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.syscall(number, command, buffer, len(buffer)))
+    result = int(_LIBC.syscall(number, command, attributes, len(attributes)))
     if result < 0:
         code = ctypes.get_errno()
         hint = "needs CAP_BPF and CAP_NET_ADMIN" if code == errno.EPERM else ""
@@ -47,17 +54,29 @@ def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
     return ctypes.addressof(buffer)
 
 
+def _with_memory(make: Callable[[], int]) -> int:
+    """Before Linux 5.11 maps and programs count as locked memory, and more than a user's share of it is EPERM."""
+    try:
+        return make()
+    except HostError as error:
+        if error.errno != errno.EPERM:
+            raise
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        except (OSError, ValueError):
+            raise error from None
+    return make()
+
+
 def _create_map(definition: MapDefinition) -> int:
     fields = (definition.kind, definition.key_size, definition.value_size, definition.max_entries, definition.flags)
-    return call(_MAP_CREATE, struct.pack("=5I", *fields))
+    return _with_memory(lambda: call(_MAP_CREATE, struct.pack("=5I", *fields)))
 
 
 def update_map(descriptor: int, key: bytes, value: bytes) -> None:
     """Write one entry. HostError."""
-    key_buffer, value_buffer = (
-        ctypes.create_string_buffer(key, len(key)),
-        ctypes.create_string_buffer(value, len(value)),
-    )
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
     call(_MAP_UPDATE, struct.pack("=I4xQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
 
 
@@ -104,7 +123,7 @@ class Loaded:
             struct.pack_into("=i", code, at + 4, self.maps[relocation.map_name])
             struct.pack_into("=i", code, at + 12, relocation.offset or 0)
         try:
-            return _load_program(name, bytes(code), log=None)
+            return _with_memory(lambda: _load_program(name, bytes(code), log=None))
         except HostError as error:
             raise HostError(
                 f"the kernel refuses the program {name}: {_words(name, bytes(code), error)}",
@@ -117,13 +136,14 @@ _LITTLE = struct.pack("=H", 1) == struct.pack("<H", 1)
 
 
 def _words(name: str, code: bytes, error: HostError) -> str:
-    """Load once more with a log: a short log buffer fails good programs with ENOSPC, so there is none at first."""
+    """What the verifier objects to. It is asked again, with a log: one too short would fail good programs."""
     log = ctypes.create_string_buffer(_LOG_BYTES)
     try:
         os.close(_load_program(name, code, log=log))
     except HostError:
         lines = log.value.decode(errors="replace").strip().splitlines()
-        return " | ".join(lines)[-_LOG_TAIL:] or error.what
+        told = [line.strip() for line in lines if not line.lstrip().startswith(_STATISTICS)]
+        return " | ".join(told[-_LOG_LINES:])[-_LOG_TAIL:] or error.what
     return error.what
 
 
@@ -157,22 +177,4 @@ def replace_program(link: int, program: int) -> None:
     call(_LINK_UPDATE, struct.pack("=IIII", link, program, 0, 0))
 
 
-def run(program: int, packet: bytes, *, room: int = 256) -> tuple[int, bytes]:
-    """Run a program on one packet (Ethernet header first) without a device: its verdict, and the packet. HostError."""
-    data, out = ctypes.create_string_buffer(packet, len(packet)), ctypes.create_string_buffer(len(packet) + room)
-    attributes = ctypes.create_string_buffer(
-        struct.pack(
-            "=IIIIQQIIIIQQ", program, 0, len(packet), len(out), _address(data), _address(out), 1, 0, 0, 0, 0, 0
-        ),
-        128,
-    )
-    number = _NUMBERS[platform.machine()]
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, _TEST_RUN, attributes, len(attributes)) < 0:
-        code = ctypes.get_errno()
-        raise HostError(f"bpf test run: {os.strerror(code)}", errno=code)
-    verdict, _, size = struct.unpack_from("=III", attributes.raw, 4)
-    return verdict, out.raw[:size]
-
-
-__all__ = ["CONFIG", "Loaded", "attach_tcx", "read_map", "replace_program", "run", "update_map"]
+__all__ = ["CONFIG", "Loaded", "attach_tcx", "read_map", "replace_program", "system_call", "update_map"]
