@@ -92,7 +92,10 @@ class _Planner:
             links=links,
             prefixes={wish.uplink: (candidate,)},
             running={} if current is None else {wish.uplink: Running(plan=current, state=RunState.ON)},
-            backends={name: backend.probe() for name, backend in self.backends.items()},
+            # What was not asked for need not be tried: that takes longer than all of deciding.
+            backends={
+                name: backend.probe() for name, backend in self.backends.items() if wish.backend in ("auto", name)
+            },
             sharing_backends=frozenset(name for name, backend in self.backends.items() if backend.shares),
             settings=Settings(backend=wish.backend),
             secret=self._secret,

@@ -32,13 +32,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"error: {printable(message)} (see: {self.prog} --help)\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line; each verb's file adds its own arguments."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line; each verb's file adds its own arguments, unless another one is the only one asked for."""
     top = _Parser(prog="clatnm", description="IPv4 on IPv6-only networks, by itself (464XLAT).", allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"clatnm {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in _VERBS.items():
-        _module(verb).add_arguments(verbs.add_parser(verb, help=text, description=text, allow_abbrev=False))
+        sub = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
+        if only in (None, verb):
+            _module(verb).add_arguments(sub)
     return top
 
 
@@ -50,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Nothing the user sees is a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks our arrows shows question marks
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(words[0] if words and words[0] in _VERBS else None).parse_args(words)
     run: Callable[[argparse.Namespace], int] = _module(arguments.verb).run
     try:
         status = run(arguments)

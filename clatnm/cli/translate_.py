@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Translate until SIGTERM or SIGINT; nothing is left then."""
+    from clatnm.worker import launch
+
+    with launch.ahead():  # before the imports below, which take as long as the process does to get ready
+        _translate(arguments)
+    return EXIT_OK
+
+
+def _translate(arguments: argparse.Namespace) -> None:
     import asyncio
 
     from clatnm import log
@@ -56,7 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     wish = Wish(uplink=arguments.uplink, prefix=arguments.plat_prefix, choices=choices, backend=arguments.backend)
     asyncio.run(translate(wish, ready=lambda line: print(line, flush=True)))
-    return EXIT_OK
 
 
 def _prefix(text: str) -> IPv6Network:

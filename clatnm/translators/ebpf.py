@@ -18,7 +18,7 @@ from clatnm.kernel.host import Host
 from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
 from clatnm.translators import device
-from clatnm.translators.hooks import DEVICE_EGRESS, ClsactHooks, TcxHooks, config
+from clatnm.translators.hooks import DEVICE_INGRESS, ClsactHooks, TcxHooks, config
 
 # To the verifier the configuration is constant, so what is tried must look like what will be used.
 _EXAMPLE = Plan(
@@ -47,7 +47,7 @@ class EbpfBackend:
         self._host = host
 
     def probe(self) -> str:
-        return _fault(tcx=True)
+        return _fault() or _tcx_fault()
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
         return await device.start(self._host, plan, TcxHooks(self._host))
@@ -62,29 +62,40 @@ class ClsactBackend:
         self._host = host
 
     def probe(self) -> str:
-        return _fault(tcx=False)
+        return _fault()
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
         return await device.start(self._host, plan, ClsactHooks(self._host))
 
 
-@functools.lru_cache(maxsize=2)
-def _fault(*, tcx: bool) -> str:
-    """Why the fast path cannot work on this machine; found by trying, once a process."""
+@functools.lru_cache(maxsize=1)
+def _fault() -> str:
+    """Why the programs cannot be used on this machine; found by trying, once a process."""
     table = bpf.table()
     if table is None:
         return "this copy was built without clang"
     if not os.access(tun.DEVICE, os.R_OK | os.W_OK):
         return f"{tun.DEVICE} cannot be opened"
     try:
-        Loaded(table, config(replace(_EXAMPLE, shared=True), 0), names=tuple(table.programs)).close()
-        loaded = Loaded(table, config(_EXAMPLE, 0), names=tuple(table.programs))
+        for example in (replace(_EXAMPLE, shared=True), _EXAMPLE):
+            Loaded(table, config(example, 0), names=tuple(table.programs)).close()
+    except HostError as error:
+        return str(error)
+    return ""
+
+
+@functools.lru_cache(maxsize=1)
+def _tcx_fault() -> str:
+    """Why they cannot hang on tcx links, if they can be used at all."""
+    table = bpf.table()
+    assert table is not None
+    try:
+        loaded = Loaded(table, config(_EXAMPLE, 0), names=(DEVICE_INGRESS,))
     except HostError as error:
         return str(error)
     try:
         # No device has index 0: a kernel that knows tcx says so, an older one does not know the attach type.
-        if tcx:
-            kernel_bpf.attach_tcx(loaded.programs[DEVICE_EGRESS], 0, egress=True)
+        kernel_bpf.attach_tcx(loaded.programs[DEVICE_INGRESS], 0, egress=False)
     except HostError as error:
         return "" if error.errno == errno.ENODEV else f"tcx: {error}"
     finally:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.translators.base import Ended
-from clatnm.worker import wire
+from clatnm.worker import launch, wire
 from clatnm.worker.wire import WorkerConfig
 
 _READY_S = 10.0
@@ -23,7 +23,7 @@ _STOP_S = 2.0
 class WorkerProcess:
     """One `clatnm.worker` process and the control socket to it. The process ends when this socket closes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self._process = process
         self._control = control
@@ -36,21 +36,13 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(cls) -> WorkerProcess:
-        """Start the process; it waits for `hand_over`. TranslatorError when it cannot be started."""
-        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        mine.setblocking(False)
-        # -I: nothing of the caller's environment or directory decides what a privileged process imports.
-        command = (sys.executable, "-I", "-m", "clatnm.worker", "--control-fd", str(its.fileno()))
+        """Start the process or take one started ahead; it waits for `hand_over`. TranslatorError: it cannot start."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command, pass_fds=(its.fileno(),), stdin=asyncio.subprocess.DEVNULL, env={}
-            )
+            process, control = launch.take()
         except OSError as error:
-            mine.close()
             raise TranslatorError(f"cannot start the translator process: {error.strerror}") from error
-        finally:
-            its.close()
-        return cls(process, mine)
+        control.setblocking(False)
+        return cls(process, control)
 
     @property
     def pid(self) -> int:
@@ -96,7 +88,7 @@ class WorkerProcess:
         return await asyncio.shield(self._end)
 
     async def _watch(self) -> Ended:
-        status = await self._process.wait()
+        status = await _exit_status(self._process)
         self._read()  # its last words
         self._close()
         error = self._error or f"the translator process ended with {_describe(status)}"
@@ -137,6 +129,19 @@ class WorkerProcess:
             # The address is not ours to use: end it, so that the supervisor can plan with another one.
             self._collision = str(fields.get("address", ""))
             self._process.terminate()
+
+
+async def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    """Wait for its end without blocking anybody: a pidfd becomes readable then (Linux 5.3)."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    descriptor = os.pidfd_open(process.pid)
+    loop.add_reader(descriptor, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return process.wait()
 
 
 def _describe(status: int) -> str:

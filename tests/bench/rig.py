@@ -74,7 +74,9 @@ class Rig:
         if self._iperf is not None:
             self._iperf.kill()
         # Bound, because an answer over UDP must come from the address that was asked.
-        self._iperf = self.server.popen("iperf3", "-s", "-B", str(SERVER6), "-p", str(PORT))
+        self._iperf = self.server.popen(
+            "iperf3", "-s", "-B", str(SERVER6), "-p", str(PORT), name=f"iperf3-{self.label}"
+        )
         eventually(self._listens, message=f"{self.label}: iperf3 listens")
 
     def _listens(self) -> bool:
@@ -110,7 +112,9 @@ class Translated(Rig):
     def start(self) -> float | None:
         command = (str(VENV_BIN / "clatnm"), "translate", "--uplink", "up0", "--plat-prefix", str(PREFIX))
         choices = ("--clat-v6-addr", str(CLAT), "--backend", self.backend)
-        self._starter = self.host.popen(PYTHON, "-IS", STARTER, self.target, *command, *choices)
+        self._starter = self.host.popen(
+            PYTHON, "-IS", STARTER, self.target, *command, *choices, name=f"translate-{self.label}"
+        )
         text = eventually(self._answered, message=f"{self.label}: an answer")
         return readings.first_answer_ms(text)
 
@@ -162,7 +166,7 @@ class Tayga(Rig):
             neigh add proxy {CLAT} dev up0
             route add default dev clat src 192.0.0.1 mtu 1480
             """)  # fmt: skip
-        self._tayga = self.host.popen("tayga", "-c", str(conf), "-d")
+        self._tayga = self.host.popen("tayga", "-c", str(conf), "-d", name=f"tayga-{self.label}")
         eventually(self._translates, message=f"{self.label}: TAYGA translates")
         return None
 
