@@ -109,17 +109,17 @@ def test_output_that_is_a_directory_is_said(case: Case) -> None:
     assert case.run(status=1) == [f"error: cannot write {case.output} (Is a directory)"]
 
 
-def test_full_disk_is_said(case: Case) -> None:
+def test_named_pipe_is_written_to_and_not_replaced(case: Case) -> None:
+    """So would a device be; but a mistake must not cost the machine its own."""
     case.input.write_bytes(pcap(GOOD))
-    case.output = Path("/dev/full")
-    assert case.run(status=1) == ["error: cannot write /dev/full (No space left on device)"]
-
-
-def test_device_is_written_to_and_not_replaced(case: Case) -> None:
-    case.input.write_bytes(pcap(GOOD))
-    case.output = Path("/dev/null")
-    assert case.run() == []
-    assert case.output.is_char_device()
+    os.mkfifo(case.output)
+    reader = os.open(case.output, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert case.run() == []
+        assert case.output.is_fifo()
+        assert len(os.read(reader, 4096)) == 24 + 16 + len(GOOD) + 20
+    finally:
+        os.close(reader)
 
 
 def test_failure_while_writing_leaves_the_old_file_and_no_other(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +219,14 @@ def test_reader_who_has_had_enough_is_not_bothered(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, str(file), "-"], stdout=write, stderr=subprocess.PIPE, check=False, timeout=20)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_full_disk_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "in.pcap"
+    file.write_bytes(pcap(GOOD))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, str(file), "-"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (1, b"error: cannot write standard output (No space left on device)\n")
 
 
 def test_closed_standard_streams_are_said(tmp_path: Path) -> None:
