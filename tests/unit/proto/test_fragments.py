@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clatnm.proto.fragments import TIMEOUT_S, Reassembler, cut_ipv4, cut_ipv6
+from clatnm.proto.fragments import TIMEOUT_S, Reassembler, cut_ipv4, cut_ipv6, datagram_key
 from clatnm.proto.packet import Ipv4Header, Ipv4Packet, Ipv6Header, Ipv6Packet, Packet, parse_ipv4, parse_ipv6
 from clatnm.proto.refusal import DropReason, Refused
 from tests.unit.proto import siit_packets as pk
@@ -172,6 +172,19 @@ def test_overlap_ends_a_datagram_for_good(offset: int, size: int) -> None:
     assert refused(reassembler, piece(72, 8, more=False)) is DropReason.REASSEMBLY_OVERLAP
     assert reassembler.expire(TIMEOUT_S) == 1
     assert reassembler.add(piece(0, 8), TIMEOUT_S) is None
+
+
+def test_waiting_counts_what_may_still_be_joined() -> None:
+    reassembler = Reassembler()
+    for packet in (piece(0, 8), piece(16, 8), piece(0, 8, ident=2), piece(0, 8, ident=3)):
+        reassembler.add(packet, 0.0)
+    expected = {datagram_key(piece(0, 8, ident=ident)): count for ident, count in ((1, 2), (2, 1), (3, 1))}
+    assert reassembler.waiting() == expected
+    refused(reassembler, piece(0, 16, ident=2))  # an overlap
+    reassembler.add(piece(8, 8, more=False, ident=3), 0.0)
+    assert reassembler.waiting() == {datagram_key(piece(0, 8)): 2}
+    reassembler.expire(TIMEOUT_S)
+    assert reassembler.waiting() == {}
 
 
 def test_neighbours_do_not_overlap() -> None:
