@@ -10,7 +10,7 @@ from clatnm.cli import EXIT_OK
 from clatnm.errors import ParseError
 from clatnm.model import AddressKind, Choices
 
-_BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun")
+_BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun", "tayga")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 from clatnm.kernel.host import Host
 from clatnm.translators.base import Backend
 from clatnm.translators.ebpf import ClsactBackend, EbpfBackend
+from clatnm.translators.tayga import TaygaBackend
 from clatnm.translators.tun import TunBackend
 
 BACKENDS: dict[str, type[Backend]] = {
     "ebpf": EbpfBackend,
     "ebpf-clsact": ClsactBackend,
     "tun": TunBackend,
+    "tayga": TaygaBackend,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -39,13 +40,18 @@ class FastPath(Protocol):
         """Detach whatever does not go with the device."""
 
 
-async def start(host: Host, plan: Plan, fast_path: FastPath | None) -> DeviceTranslator:
-    """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left."""
+async def start(
+    host: Host, plan: Plan, fast_path: FastPath | None, *, relay: socket.socket | None = None
+) -> DeviceTranslator:
+    """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left.
+
+    `relay` leads to another program that translates; the process gets a copy.
+    """
     worker = await WorkerProcess.spawn()
     uplink: _UplinkSockets | None = None
     try:
         uplink = _UplinkSockets(plan, neighbours_only=fast_path is not None)
-        index = await _hand_over(host, worker, plan, uplink, fast_path)
+        index = await _hand_over(host, worker, plan, uplink, fast_path=fast_path, relay=relay)
         await host.do(lambda kernel: kernel.add_default_route(index, _route(plan)))
     except BaseException:
         if fast_path is not None:
@@ -54,11 +60,18 @@ async def start(host: Host, plan: Plan, fast_path: FastPath | None) -> DeviceTra
             uplink.close()
         await worker.stop()
         raise
-    return DeviceTranslator(host, worker, plan, index, uplink=uplink, fast_path=fast_path)
+    relayed = relay is not None
+    return DeviceTranslator(host, worker, plan, index, uplink=uplink, fast_path=fast_path, relayed=relayed)
 
 
 async def _hand_over(
-    host: Host, worker: WorkerProcess, plan: Plan, uplink: _UplinkSockets, fast_path: FastPath | None
+    host: Host,
+    worker: WorkerProcess,
+    plan: Plan,
+    uplink: _UplinkSockets,
+    *,
+    fast_path: FastPath | None,
+    relay: socket.socket | None,
 ) -> int:
     """Open the device and give it away: from here on the process's life is the device's life. Its ifindex."""
     with contextlib.ExitStack() as undo:
@@ -71,7 +84,8 @@ async def _hand_over(
         )
         if fast_path is not None:
             await fast_path.attach(plan, index)
-        await worker.hand_over(_config(plan, hooked=fast_path is not None), [device.fd, *uplink.descriptors()])
+        config = _config(plan, hooked=fast_path is not None, relayed=relay is not None)
+        await worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])])
     return index
 
 
@@ -117,6 +131,7 @@ class DeviceTranslator:
         *,
         uplink: _UplinkSockets,
         fast_path: FastPath | None,
+        relayed: bool = False,
     ) -> None:
         self._host = host
         self._worker = worker
@@ -124,20 +139,23 @@ class DeviceTranslator:
         self._index = index
         self._uplink = uplink
         self._fast_path = fast_path
+        self._relayed = relayed
 
     async def update(self, plan: Plan) -> None:
         old, self._plan = self._plan, plan
-        hooked = self._fast_path is not None
         if plan.clat_v6 != old.clat_v6:
             self._uplink.move(plan)
         if self._fast_path is not None:
             await self._fast_path.update(plan)
-        if _config(plan, hooked=hooked) != _config(old, hooked=hooked):
-            self._worker.update(_config(plan, hooked=hooked))
+        if self._config(plan) != self._config(old):
+            self._worker.update(self._config(plan))
         if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
             await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
         if _route(plan) != _route(old):
             await self._move_route(old, plan)
+
+    def _config(self, plan: Plan) -> WorkerConfig:
+        return _config(plan, hooked=self._fast_path is not None, relayed=self._relayed)
 
     async def _move_route(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""
@@ -169,7 +187,7 @@ class DeviceTranslator:
             await self._fast_path.close()
 
 
-def _config(plan: Plan, *, hooked: bool) -> WorkerConfig:
+def _config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
     return WorkerConfig(
         clat_v4=plan.clat_v4,
         clat_v6=plan.clat_v6,
@@ -179,6 +197,7 @@ def _config(plan: Plan, *, hooked: bool) -> WorkerConfig:
         link_address=plan.link_address if _neighbour_discovery(plan) else None,
         gateway=plan.gateway,
         hooked=hooked,
+        relayed=relayed,
     )
 
 

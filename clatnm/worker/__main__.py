@@ -60,10 +60,11 @@ def _start(control: socket.socket) -> Worker | None:
     if op != "start":
         raise ConfigError(f"control message: {op!r} before start")
     config = WorkerConfig.from_json(fields.get("config"))
-    if len(descriptors) < 2 or flags & socket.MSG_CTRUNC:
+    if len(descriptors) < 2 + config.relayed or flags & socket.MSG_CTRUNC:
         raise ConfigError("start came without the descriptors of TUN and uplink")
     tun_fd, uplink_fd, *held = descriptors
-    return Worker(control, config, tun_fd=tun_fd, uplink=socket.socket(fileno=uplink_fd), held=held)
+    relay = socket.socket(fileno=held.pop()) if config.relayed else None
+    return Worker(control, config, tun_fd=tun_fd, uplink=socket.socket(fileno=uplink_fd), relay=relay, held=held)
 
 
 def _tell(control: socket.socket, what: str, hint: str) -> None:

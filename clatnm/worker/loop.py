@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The translator's one loop: two descriptors with packets, one with orders, and the few deadlines there are."""
+"""The translator's one loop: descriptors with packets, one with orders, and the few deadlines there are."""
 
 from __future__ import annotations
 
 import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -17,6 +17,7 @@ from clatnm.worker.forward import Forwarder
 from clatnm.worker.hooked import HookedForwarder
 from clatnm.worker.link import EthernetLink, Link, PlainLink
 from clatnm.worker.port import UplinkPort, tun_port
+from clatnm.worker.relay import RelayForwarder, relay_port
 from clatnm.worker.slow import boottime
 from clatnm.worker.wire import WorkerConfig
 
@@ -26,7 +27,8 @@ _LOOK_AGAIN_S: Final = 1.0  # how often to ask whether an uplink that is down st
 class Worker:
     """Translates by `config` between a TUN descriptor and an uplink socket until told to stop.
 
-    `held` are descriptors merely to be kept open. All belong to the worker from now on.
+    `relay`: the socket to another program that does the translation. `held` are descriptors merely to be kept open.
+    All belong to the worker from now on.
     """
 
     def __init__(
@@ -36,13 +38,14 @@ class Worker:
         *,
         tun_fd: int,
         uplink: socket.socket,
+        relay: socket.socket | None = None,
         held: Iterable[int] = (),
     ) -> None:
         os.set_blocking(tun_fd, False)
         uplink.setblocking(False)
         self._control = control
         self._config = config
-        self._held = tuple(held)
+        self._held = (relay, *held)
         self._counters = Counters()
         self._uplink = UplinkPort(uplink, config.uplink)
         self._link: Link
@@ -50,11 +53,25 @@ class Worker:
             self._link = PlainLink(self._uplink, self._counters)
         else:
             self._link = EthernetLink(self._uplink, self._counters, on_conflict=self._tell_conflict)
+        self._forwarder: Forwarder | HookedForwarder | RelayForwarder
+        self._ready: dict[int, Callable[[], None]] = {}
         tun = tun_port(tun_fd)
-        kind = HookedForwarder if config.hooked else Forwarder
-        self._forwarder = kind(config, tun=tun, uplink=self._uplink, link=self._link, counters=self._counters)
+        if relay is not None:
+            relay.setblocking(False)
+            self._forwarder = forwarder = RelayForwarder(
+                config,
+                tun=tun,
+                uplink=self._uplink,
+                relay=relay_port(relay),
+                link=self._link,
+                counters=self._counters,
+            )
+            self._ready[relay.fileno()] = forwarder.from_relay
+        else:
+            kind = HookedForwarder if config.hooked else Forwarder
+            self._forwarder = kind(config, tun=tun, uplink=self._uplink, link=self._link, counters=self._counters)
         self._look_at: float | None = None
-        self._ready = {tun_fd: self._forwarder.from_tun, uplink.fileno(): self._forwarder.from_uplink}
+        self._ready |= {tun_fd: self._forwarder.from_tun, uplink.fileno(): self._forwarder.from_uplink}
         self._poll = select.epoll()
         for fd in (*self._ready, control.fileno()):
             self._poll.register(fd, select.EPOLLIN)

@@ -3,7 +3,8 @@
 
 The socket is AF_UNIX SOCK_SEQPACKET, so a message is whole or absent. Both ends import this file.
 
-    supervisor -> worker   start {config} with the descriptors TUN, uplink socket, others merely to be held
+    supervisor -> worker   start {config} with the descriptors TUN, uplink socket, others merely to be held,
+                                 and last, if `relayed`, the socket to the other program
                            update {config} · counters · stop
     worker -> supervisor   ready · counters {...} · conflict {address} · error {what, hint}, then exit status 1
 """
@@ -37,6 +38,7 @@ class WorkerConfig:
     `link_address` is the uplink's own MAC, None for a link without Ethernet header and neighbour discovery.
     `gateway` is the next hop, None when every destination is a neighbour itself (or there are no neighbours).
     `hooked`: hooks in the kernel translate what is simple and move the rest between TUN and uplink.
+    `relayed`: another program translates, behind a socket of its own.
     """
 
     clat_v4: IPv4Address
@@ -49,6 +51,7 @@ class WorkerConfig:
     well_known_strict: bool = True
     icmp_source: IPv4Address = DUMMY_ICMP_SOURCE
     hooked: bool = False
+    relayed: bool = False
 
     def __post_init__(self) -> None:
         if not self.uplink:
@@ -78,6 +81,7 @@ class WorkerConfig:
             "well_known_strict": self.well_known_strict,
             "icmp_source": str(self.icmp_source),
             "hooked": self.hooked,
+            "relayed": self.relayed,
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class WorkerConfig:
                 well_known_strict=fields.flag("well_known_strict", default=True),
                 icmp_source=IPv4Address(fields.text("icmp_source", default=str(DUMMY_ICMP_SOURCE))),
                 hooked=fields.flag("hooked", default=False),
+                relayed=fields.flag("relayed", default=False),
             )
         except (ValueError, ParseError) as error:
             raise ConfigError(f"config: {error}") from None
@@ -124,7 +129,7 @@ def decode(data: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def send_start(control: socket.socket, config: WorkerConfig, descriptors: Sequence[int]) -> None:
-    """Hand over `descriptors` (TUN, uplink socket, others to be held) with the first config. OSError may leave."""
+    """Hand over `descriptors`, in the order given above, with the first config. OSError may leave."""
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
     control.sendmsg([encode("start", config=config.to_json())], [rights])
 

@@ -18,7 +18,8 @@ def joined(clean_lab: Lab) -> clat.Joined:
     return clat.join(clean_lab)
 
 
-@pytest.mark.parametrize("backend", list(BACKENDS))
+# TAYGA refuses the lab's addresses behind 64:ff9b::/96: see test_tayga.py.
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tayga"])
 def test_each_backend_carries_everything(clean_lab: Lab, backend: str) -> None:
     clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
     joined = clat.join(clean_lab)

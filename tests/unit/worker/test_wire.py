@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     "well_known_strict": False,
     "icmp_source": "192.0.0.8",
     "hooked": False,
+    "relayed": False,
 }
 
 
@@ -64,6 +65,8 @@ def test_config_without_neighbours_has_defaults() -> None:
         gateway=st.none() | st.integers(1, 2**64 - 1).map(lambda n: IPv6Address((0xFE80 << 112) | n)),
         well_known_strict=st.booleans(),
         icmp_source=st.just(IPv4Address("192.0.0.8")),
+        hooked=st.booleans(),
+        relayed=st.booleans(),
     )
 )
 def test_config_survives_the_way(config: WorkerConfig) -> None:
@@ -95,6 +98,7 @@ def test_config_survives_the_way(config: WorkerConfig) -> None:
         ("ipv6_mtu_bytes", 1500.0),
         ("uplink", None),
         ("uplink", ""),
+        ("relayed", 1),
         ("link_address", "0200000000"),
         ("link_address", "02000000000g"),
         ("link_address", "01005e000001"),  # a group
