@@ -31,6 +31,7 @@ class WorkerProcess:
         self._counters: asyncio.Future[Mapping[str, Any]] | None = None
         self._error = ""
         self._collision = ""
+        self._collided = asyncio.Event()
         self._end = asyncio.ensure_future(self._watch())
         loop.add_reader(control, self._read)
 
@@ -84,7 +85,14 @@ class WorkerProcess:
             return await self._end
 
     async def ended(self) -> Ended:
-        """Wait for its end, whatever the cause."""
+        """Wait for its end, whatever the cause; when its address is somebody else's, end it."""
+        collided = asyncio.ensure_future(self._collided.wait())
+        try:
+            await asyncio.wait({self._end, collided}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            collided.cancel()
+        if not self._end.done():
+            self._process.terminate()
         return await asyncio.shield(self._end)
 
     async def _watch(self) -> Ended:
@@ -126,9 +134,11 @@ class WorkerProcess:
             hint = fields.get("hint")
             self._error = f"{fields.get('what', 'unknown error')}{f' ({hint})' if hint else ''}"
         elif op == "conflict":
-            # The address is not ours to use: end it, so that the supervisor can plan with another one.
+            # The address is not ours to use. The process stays until `ended` is asked, or else whoever is starting it
+            # would see its device vanish and not know why.
             self._collision = str(fields.get("address", ""))
-            self._process.terminate()
+            self._error = f"another host on the link uses {self._collision}"
+            self._collided.set()
 
 
 async def _exit_status(process: subprocess.Popen[bytes]) -> int:
