@@ -44,8 +44,17 @@ def embedded(address: IPv4Address, prefix: IPv6Network = PREFIX) -> IPv6Address:
 SERVER6, OTHER_SERVER6 = embedded(SERVER), embedded(SERVER, OTHER_PREFIX)
 
 
-class Place(Namespace):
-    """A namespace in which this very process can open sockets, which stay there."""
+class Within:
+    """A named network namespace in which this very process can open sockets, which stay there."""
+
+    netns: str
+
+    @classmethod
+    def of(cls, namespace: Namespace) -> Within:
+        """For a namespace that somebody else has made."""
+        made = cls()
+        made.netns = namespace.netns
+        return made
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -72,6 +81,10 @@ class Place(Namespace):
         with self.inside():
             made.bind((device, ethertype))
         return made
+
+
+class Place(Namespace, Within):
+    """A namespace of the rig."""
 
     def devices(self) -> set[str]:
         """Names of the network devices."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from tests.e2e.datapath.rig import CLAT, SERVER, SERVER6, Place, Rig
+from tests.e2e.datapath.rig import CLAT, SERVER, SERVER6, Place, Rig, Within
 from tests.lab import inet
 
 # linux/in.h, linux/in6.h, linux/errqueue.h
@@ -26,7 +26,7 @@ MIB = 1 << 20
 _BIGGEST = 65535
 
 
-def udp4(place: Place, *, pmtu: int = PMTUDISC_WANT, device: str | None = None) -> socket.socket:
+def udp4(place: Within, *, pmtu: int = PMTUDISC_WANT, device: str | None = None) -> socket.socket:
     """A UDP socket of the IPv4 side. `device`: its packets leave there, whatever the routes say."""
     sock = place.sock(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, pmtu)
