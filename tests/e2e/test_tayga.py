@@ -100,7 +100,7 @@ def test_it_carries_everything(connected: Lab) -> None:
         assert counters[direction]["drops"].keys() <= {"busy"}
 
 
-def test_host_has_nothing_but_the_device(connected: Lab) -> None:
+def test_host_has_nothing_but_the_device_and_tayga_no_privileges(connected: Lab) -> None:
     before = connected.host.snapshot()
     it = joined(connected)
     pid = the_tayga(it.daemon.pid)
@@ -108,10 +108,6 @@ def test_host_has_nothing_but_the_device(connected: Lab) -> None:
     changed = {line for line in before.diff(it.host.snapshot()).splitlines() if line[0] in "+-"}
     assert [line for line in changed if line[0] == "-" or ("clat-up0" not in line and "192.0.0.4" not in line)] == []
     assert clat.devices(it.host) == {"lo", "up0", "up1", "clat-up0"}
-
-
-def test_tayga_has_no_privileges(connected: Lab) -> None:
-    pid = the_tayga(joined(connected).daemon.pid)
     fields = dict(
         line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
     )
@@ -136,6 +132,7 @@ def test_killed_half_takes_the_other_along_and_both_start_again(
     connected: Lab, which: str, number: signal.Signals
 ) -> None:
     it = joined(connected)
+    descriptors = clat.descriptors(it.daemon.pid)
     tayga_pid, worker = the_tayga(it.daemon.pid), clat.translator(it.host)
     os.kill(tayga_pid if which == "tayga" else worker, number)
 
@@ -148,6 +145,7 @@ def test_killed_half_takes_the_other_along_and_both_start_again(
     clat.wait_on(it.daemon)
     clat.ping(it.host)
     assert len([line for line in it.daemon.log().splitlines() if "ended with" in line]) == 1
+    assert clat.descriptors(it.daemon.pid) == descriptors
 
 
 def test_smaller_mtu_is_applied_live(connected: Lab) -> None:
