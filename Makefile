@@ -3,12 +3,12 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-# Arguments for pytest: make test ARGS='-k pref64 -x'
+# Arguments for pytest or the benchmark: make test ARGS='-k pref64 -x'
 ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions demo lab lint format bench install install-files uninstall clean
+.PHONY: help test test-versions demo lab lint format bench fuzz install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -38,10 +38,15 @@ format: ## let ruff format and mend what it can
 	@.venv/bin/ruff check --quiet --fix-only .
 	@.venv/bin/ruff format .
 
-bench: ## measure throughput and latency in the lab (root)
+bench: ## measure native IPv6, clatnm and TAYGA, and write docs/benchmarks.md (root); ARGS=--quick for a glance
 	@tools/packages.sh test
 	@tools/venv.sh
-	@.venv/bin/python -m tests.bench
+	@.venv/bin/python -m tests.bench $(ARGS)
+
+fuzz: ## a million generated packets through the eBPF programs and the translator (root); ARGS='PACKETS SEED'
+	@tools/packages.sh install
+	@tools/venv.sh
+	@.venv/bin/python -m tests.bpf.fuzz $(ARGS)
 
 install: ## install into PREFIX (default /usr/local) with an environment of its own (root)
 	@tools/install.sh install
