@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import socket
+import socketserver
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from clatnm.proto.nat64 import embed
 from tests.lab import inet
-from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 from tests.lab.process import start_time
 from tests.lab.session import NETNS_DIR, Session
@@ -34,6 +36,7 @@ HOST_MAC, NEAR_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 DUMMY = "192.0.0.8"  # RFC 7600: ICMP errors from routers without an IPv4 address
 
 _CLONE_NEWNET = 0x40000000
+_WEB_POLL_S = 0.02
 
 
 def embedded(address: IPv4Address, prefix: IPv6Network = PREFIX) -> IPv6Address:
@@ -110,6 +113,22 @@ def _enter(libc: ctypes.CDLL, fd: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+class _Web(inet.Server):
+    """Listens in a namespace, and is silent."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(("::", inet.WEB_PORT), _Silent, bind_and_activate=False)
+        self.socket.close()
+        self.socket = place.sock(socket.AF_INET6, socket.SOCK_STREAM)
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's looks its own name up
+        self.server_activate()
+
+
+class _Silent(inet.Handler):
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
 class Rig:
     """`host`, `near`, `far` and `server`, connected and routed; `translate` runs clatnm in the host."""
 
@@ -123,7 +142,7 @@ class Rig:
         for router in (self.near, self.far):
             router.sysctl(ipv6__conf__all__forwarding=1)
         self._connect()
-        self._serve()
+        self._web = self._serve()
         self.near.wait_up("lan0", "core0")
         self.host.wait_up("wan0")
         self.server.wait_up("eth0")
@@ -187,9 +206,16 @@ class Rig:
         self.host.ip("-6", "addr", "flush", "dev", device, "scope", "global")
         self.host.ip("-6", "route", "flush", "dev", device)
 
-    def _serve(self) -> None:
-        web = self.server.popen(PYTHON, inet.__file__, name="inet")
-        eventually(lambda: "ready" in web.log(), message="the server serves")
+    def _serve(self) -> _Web:
+        """The lab's web server, in this very process."""
+        web = _Web(self.server)
+        threading.Thread(target=web.serve_forever, args=(_WEB_POLL_S,), daemon=True).start()
+        return web
+
+    def close(self) -> None:
+        """End what is not the session's to end."""
+        self._web.shutdown()
+        self._web.server_close()
 
     def translate(self, backend: str, *options: str, uplink: str = "wan0", clat_v6: IPv6Address = CLAT) -> Clat:
         """Start `clatnm translate` and wait for its ready line."""
@@ -277,6 +303,7 @@ def rigged() -> Iterator[Rig]:
     """A rig for as long as the block lasts."""
     session = Session.open()
     try:
-        yield Rig(session)
+        with contextlib.closing(Rig(session)) as made:
+            yield made
     finally:
         session.close()

@@ -35,7 +35,7 @@ IPV4 = 0x0800
 BURST = 200  # more than wait for a next hop
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def driven(rig: Rig, backend: str) -> Iterator[Driven]:
     with Driven(rig, backend) as made:
         yield made
@@ -150,6 +150,7 @@ def test_gateway_that_is_slow_to_answer_costs_nothing(rig: Rig, driven: Driven) 
             host.sendto(number.to_bytes(4, "big"), (str(SERVER), traffic.port_of(server)))
         rig.near.nft("flush ruleset\n")
         heard = {int.from_bytes(traffic.hear(server).data, "big") for _ in range(BURST)}
+        driven.update(gateway=GATEWAY)
         assert heard == set(range(BURST))
 
 
@@ -164,3 +165,5 @@ def test_changed_address_is_in_force_at_once(rig: Rig, driven: Driven) -> None:
         server.sendto(bytes(4000), heard.peer)
         assert traffic.hear(host).data == bytes(4000)
         assert not traffic.answers(rig.server, "-I", str(SERVER6), address=str(CLAT))
+    driven.update(clat_v6=CLAT)
+    traffic.exchange(rig, 100)

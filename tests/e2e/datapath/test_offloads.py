@@ -26,31 +26,24 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETTINGS)
-def offloads(rig: Rig, clat: Clat, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_everything_arrives_unchanged(rig: Rig, clat: Clat, setting: str) -> None:
     ends = ((rig.host, clat.device), (rig.host, "wan0"), (rig.near, "lan0"), (rig.server, "eth0"))
-    for (place, device), state in zip(ends, SETTINGS[request.param], strict=True):
-        for feature in FEATURES if device == clat.device else LINK_FEATURES:
-            # one by one: `ethtool` fails where a device does not know one of several
-            place.run("ethtool", "-K", device, feature, state, check=False)
-
-
-@pytest.mark.usefixtures("offloads")
-def test_tcp_arrives_unchanged(rig: Rig) -> None:
+    for (place, device), state in zip(ends, SETTINGS[setting], strict=True):
+        features = FEATURES if device == clat.device else LINK_FEATURES
+        place.run("ethtool", "-K", device, *(word for feature in features for word in (feature, state)))
+    for size in (0, 1400, 4000):
+        traffic.ping(rig.host, "-s", str(size))
+    for size in (1, 1444, 30000):
+        traffic.exchange(rig, size)
+    for segment_bytes in (100, 1200, 1444):
+        send_in_one_go(rig, segment_bytes)
     traffic.download(rig.host, 4 * traffic.MIB)
     traffic.upload(rig.host, 4 * traffic.MIB)
 
 
-@pytest.mark.usefixtures("offloads")
-@pytest.mark.parametrize("size", [1, 1444, 30000])
-def test_datagrams_arrive_unchanged(rig: Rig, size: int) -> None:
-    traffic.exchange(rig, size)
-
-
-@pytest.mark.usefixtures("offloads")
-@pytest.mark.parametrize("segment_bytes", [100, 1200, 1444])
-def test_datagrams_sent_in_one_go_arrive_as_many(rig: Rig, segment_bytes: int) -> None:
-    """UDP segmentation offload, as QUIC stacks use it, both ways."""
+def send_in_one_go(rig: Rig, segment_bytes: int) -> None:
+    """UDP segmentation offload, as QUIC stacks use it, both ways: sent as one, arriving as many."""
     sent = os.urandom(segment_bytes * 20 + 1)
     parts = [sent[at : at + segment_bytes] for at in range(0, len(sent), segment_bytes)]
     with traffic.udp4(rig.host) as host, traffic.udp6(rig.server) as server:
@@ -61,9 +54,3 @@ def test_datagrams_sent_in_one_go_arrive_as_many(rig: Rig, segment_bytes: int) -
         assert [datagram.data for datagram in heard] == parts
         server.sendto(sent, heard[0].peer)
         assert [traffic.hear(host).data for _ in parts] == parts
-
-
-@pytest.mark.usefixtures("offloads")
-def test_ping_is_answered(rig: Rig) -> None:
-    for size in (0, 1400, 4000):
-        traffic.ping(rig.host, "-s", str(size))

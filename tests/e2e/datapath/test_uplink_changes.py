@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 import pytest
@@ -37,16 +36,9 @@ def add_uplink(rig: Rig) -> None:
     rig.host.wait_up("wan1")
 
 
-@pytest.fixture
-def both(own_rig: Rig, backend: str) -> Iterator[tuple[Clat, Clat]]:
-    """A translator on each of two uplinks."""
+def test_two_uplinks_reach_the_same_server_at_once(own_rig: Rig, backend: str) -> None:
     add_uplink(own_rig)
-    first = own_rig.translate(backend)
-    second = own_rig.translate(backend, uplink="wan1", clat_v6=SECOND_CLAT)
-    yield first, second
-
-
-def test_two_uplinks_reach_the_same_server_at_once(own_rig: Rig, both: tuple[Clat, Clat]) -> None:
+    both = own_rig.translate(backend), own_rig.translate(backend, uplink="wan1", clat_v6=SECOND_CLAT)
     host, server = own_rig.host, own_rig.server
     assert len({clat.ready.clat_v4 for clat in both}) == 2
     with traffic.udp6(server) as there:
@@ -74,10 +66,10 @@ def test_two_uplinks_reach_the_same_server_at_once(own_rig: Rig, both: tuple[Cla
     for thread in threads:
         thread.join()
     assert not failures
+    the_end_of_one_leaves_the_other(own_rig, *both)
 
 
-def test_end_of_one_leaves_the_other(own_rig: Rig, both: tuple[Clat, Clat]) -> None:
-    first, second = both
+def the_end_of_one_leaves_the_other(own_rig: Rig, first: Clat, second: Clat) -> None:
     assert f"dev {first.device} " in own_rig.host.ip("route", "get", str(SERVER))
     first.stop()
     assert f"dev {second.device} " in own_rig.host.ip("route", "get", str(SERVER))
