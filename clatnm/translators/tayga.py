@@ -135,7 +135,7 @@ class TaygaTranslator:
 
     async def update(self, plan: Plan) -> None:
         if (plan.prefix, plan.clat_v6) != (self._plan.prefix, self._plan.clat_v6):
-            raise TranslatorError("tayga learns of new addresses only at its start", hint="start it again")
+            raise TranslatorError("tayga learns of new addresses only at its start")
         await self._device.update(plan)
         self._plan = plan
 
