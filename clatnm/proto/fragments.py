@@ -92,6 +92,8 @@ class Reassembler:
         self._held: dict[DatagramKey, _Datagram] = {}  # in order of their deadlines
         self._bytes = 0
         self._given_up = 0
+        self.piece_bytes = 0
+        """Payload of the largest fragment of the packet that `add` returned last."""
 
     def add(self, packet: _P, now: float) -> _P | None:
         """The whole packet once all is there (its header is the first fragment's), None until then. May be Refused."""
@@ -114,6 +116,7 @@ class Reassembler:
             return None
         self._bytes -= datagram.held
         del self._held[key]
+        self.piece_bytes = max(len(part) for _, part in datagram.parts)
         payload = b"".join(part for _, part in datagram.parts)
         whole: _P = replace(datagram.head, payload=payload, length=len(payload), more=False)  # type: ignore[assignment]
         return whole

@@ -148,11 +148,17 @@ class Siit:
         if source == destination:
             raise Refused(DropReason.LOOP)
         protocol = transport.protocol_to_v6(packet.protocol)
+        mtu = self._config.ipv6_mtu_bytes
         if protocol == ICMPV6:
-            joined = self._joined(packet, now)
-            if joined is None:
-                return ()
-            packet = joined
+            if packet.fragmented:
+                joined = self._reassembler.add(packet, now)
+                if joined is None:
+                    return ()
+                # Ours to cut now, whatever its DF bit said, and in pieces no larger than those that came: their
+                # sender may have learnt what the path takes.
+                packet = replace(joined, df=False)
+                piece = IPV6_HEADER_BYTES + FRAGMENT_HEADER_BYTES + self._reassembler.piece_bytes
+                mtu = min(mtu, max(piece, MIN_IPV6_MTU))
             payload, source = self._icmp.to_v6(packet, source, destination)
         elif source is None:
             raise Refused(DropReason.SOURCE_UNMAPPED)
@@ -165,7 +171,7 @@ class Siit:
             source=source,
             destination=destination,
         )
-        return self._send_ipv6(header, payload, packet)
+        return self._send_ipv6(header, payload, packet, mtu=mtu)
 
     def _source_v6(self, packet: Ipv4Packet) -> bytes | None:
         """None when an ICMP error comes from where no packet may come from (RFC 7915 4.1)."""
@@ -176,9 +182,9 @@ class Siit:
                 return None
             raise
 
-    def _send_ipv6(self, header: Ipv6Header, payload: bytes, packet: Ipv4Packet) -> tuple[bytes, ...]:
+    @staticmethod
+    def _send_ipv6(header: Ipv6Header, payload: bytes, packet: Ipv4Packet, *, mtu: int) -> tuple[bytes, ...]:
         """A Fragment header only where there are fragments (RFC 7915 4)."""
-        mtu = self._config.ipv6_mtu_bytes
         overhead = IPV6_HEADER_BYTES + (FRAGMENT_HEADER_BYTES if packet.fragmented else 0)
         if overhead + len(payload) > mtu:
             if packet.df:  # RFC 7915 4.1
@@ -187,13 +193,6 @@ class Siit:
         if packet.fragmented:
             return (header.fragment(payload, ident=packet.ident, more=packet.more, offset=packet.offset),)
         return (header.packet(payload),)
-
-    def _joined(self, packet: Ipv4Packet, now: float) -> Ipv4Packet | None:
-        """An ICMP packet that is whole, at once or at last; joined ones are ours to cut, whatever their DF bit said."""
-        if not packet.fragmented:
-            return packet
-        joined = self._reassembler.add(packet, now)
-        return None if joined is None else replace(joined, df=False)
 
     def _to_ipv4(self, packet: Ipv6Packet, now: float) -> tuple[bytes, ...]:
         destination = self._addresses.local_to_v4(packet.destination)

@@ -141,6 +141,7 @@ class TcxHooks(_Hooks):
             self._links[name] = kernel_bpf.attach_tcx(loaded.programs[name], ifindex, egress=egress)
 
     async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+        # Should one fail after another has changed, the caller takes all of them down.
         for name, link in self._links.items():
             kernel_bpf.replace_program(link, loaded.programs[name])
 

@@ -73,7 +73,6 @@ def test_other_sockets_get_everything_through_after_the_first_loss(rig: Rig, siz
         eventually(arrives, timeout_s=3, message="the datagram arrives")
 
 
-@pytest.mark.xfail(reason="a joined echo request leaves in one piece, whatever the path can take", strict=True)
 @pytest.mark.parametrize("size", [1300, 4000])
 def test_large_ping_is_answered_after_the_first_losses(rig: Rig, size: int) -> None:
     rig.host.run("ping", "-c", "4", "-i", "0.05", "-W", "0.5", "-s", str(size), str(SERVER))

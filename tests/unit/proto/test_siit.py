@@ -172,3 +172,18 @@ def test_every_type_and_code_has_one_fate() -> None:
                     pk.check(packet)
                     passed[family].add(kind)
     assert passed == {4: {0, 3, 8, 11, 12}, 6: {1, 2, 3, 4, 128, 129}}
+
+
+@pytest.mark.parametrize(("piece", "largest"), [(1472 - 24, 1500), (1232, 1280), (552, 1280)])
+def test_joined_ping_leaves_in_pieces_no_larger_than_it_came_in(piece: int, largest: int) -> None:
+    """The host may have learnt that the path takes no more; 1280 any path takes (RFC 8200 5)."""
+    siit = Siit(CONFIG)
+    whole = pk.summed(pk.ipv4(pk.icmp(8, body=bytes(4000)), pk.ICMP))[20:]
+    sent: tuple[bytes, ...] = ()
+    for start in range(0, len(whole), piece):
+        part = whole[start : start + piece]
+        more = start + piece < len(whole)
+        sent = siit.from_ipv4(pk.ipv4(part, pk.ICMP, offset=start, mf=more, ident=7), 0.0).forward
+    assert len(sent) > 1
+    assert max(map(len, sent)) <= largest
+    assert sum(len(packet) - 48 for packet in sent) == len(whole)
