@@ -16,7 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 from typing import Any
 
@@ -121,6 +121,20 @@ class Netlink:
             self._ip.addr("add", index=index, address=str(address), prefixlen=32)
         return index
 
+    def take_in(self, index: int, address: IPv6Address) -> None:
+        """Lead into our device what the kernel would forward to `address`, while both are there. HostError.
+
+        A host that forwards IPv6 (for containers, say) treats packets for an address unknown to it as a router does:
+        it looks for their receiver and tells their sender that there is none.
+        """
+        with reported(f"cannot take in {address}"):
+            self._ip.route("replace", **_host_route(index, address))
+
+    def let_go(self, index: int, address: IPv6Address) -> None:
+        """Undo `take_in`. HostError."""
+        with reported(f"cannot let go {address}", gone_is_fine=True):
+            self._ip.route("del", **_host_route(index, address))
+
     def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
         """Change the MTU of our device. HostError."""
         with reported("cannot change the MTU"):
@@ -140,6 +154,10 @@ class Netlink:
         """Take that route away again; a route that is already gone is no error. HostError."""
         with reported("cannot remove the IPv4 default route", gone_is_fine=True):
             self._ip.route("del", **_request(index, route))
+
+
+def _host_route(index: int, address: IPv6Address) -> dict[str, Any]:
+    return {"family": socket.AF_INET6, "dst": f"{address}/128", "oif": index, "proto": ROUTE_PROTOCOL}
 
 
 def _request(index: int, route: Ipv4Default) -> dict[str, Any]:

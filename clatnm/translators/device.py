@@ -82,11 +82,19 @@ async def _hand_over(
             # than what we may send, since it needs no room for a Fragment header.
             lambda kernel: kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
         )
+        await _take_in(host, index, plan)
         if fast_path is not None:
             await fast_path.attach(plan, index)
         config = _config(plan, hooked=fast_path is not None, relayed=relay is not None)
         await worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])])
     return index
+
+
+async def _take_in(host: Host, index: int, plan: Plan) -> None:
+    """See `Netlink.take_in`. Without it (IPv6 is disabled for new devices) only hosts that forward IPv6 suffer."""
+    if not plan.shared:
+        with contextlib.suppress(HostError):
+            await host.do(lambda kernel: kernel.take_in(index, plan.clat_v6))
 
 
 class _UplinkSockets:
@@ -145,6 +153,7 @@ class DeviceTranslator:
         old, self._plan = self._plan, plan
         if plan.clat_v6 != old.clat_v6:
             self._uplink.move(plan)
+            await self._take_in_other(old, plan)
         if self._fast_path is not None:
             await self._fast_path.update(plan)
         if self._config(plan) != self._config(old):
@@ -156,6 +165,12 @@ class DeviceTranslator:
 
     def _config(self, plan: Plan) -> WorkerConfig:
         return _config(plan, hooked=self._fast_path is not None, relayed=self._relayed)
+
+    async def _take_in_other(self, old: Plan, plan: Plan) -> None:
+        await _take_in(self._host, self._index, plan)
+        if not old.shared:
+            with contextlib.suppress(HostError):
+                await self._host.do(lambda kernel: kernel.let_go(self._index, old.clat_v6))
 
     async def _move_route(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""

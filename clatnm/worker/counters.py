@@ -20,6 +20,7 @@ class Loss(StrEnum):
     REFUSED = "refused"  # EINVAL, EMSGSIZE: the kernel does not take such a packet
     LINK_DOWN = "link-down"  # ENETDOWN, EIO: the device is not up
     FAILED = "failed"  # anything else
+    NOT_IPV4 = "not-ipv4"  # from the host: what its kernel forwards to us of what we hear ourselves
     MALFORMED_NEIGHBOUR = "malformed-neighbour"  # neighbour discovery that must be discarded
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from clatnm.proto.inplace import DECLINED, InPlace
 from clatnm.proto.ndp import NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION
 from clatnm.worker import vnet
-from clatnm.worker.counters import Counters, Flow
+from clatnm.worker.counters import Counters, Flow, Loss
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
 from clatnm.worker.slow import SlowPath, boottime, ipv4_mtu_bytes, random_ident
@@ -81,7 +81,10 @@ class Forwarder:
             protocol = buf[_IPV4_AT + 9]
             start = translate(buf, _IPV4_AT, end, partial, header[1]) if header else DECLINED
             if start == DECLINED or header is None:
-                self._odd_from_tun(bytes(view[at:end]))
+                if buf[_IPV4_AT] >> 4 == 6:
+                    flow.drop(Loss.NOT_IPV4)
+                else:
+                    self._odd_from_tun(bytes(view[at:end]))
                 continue
             hop = link.header
             if hop is None:

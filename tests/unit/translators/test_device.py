@@ -36,6 +36,7 @@ class FakeMachine:
         self.done: list[str] = []
         self.refuse: set[str] = set()
         self.route: tuple[int, int] | None = None
+        self.taken_in: set[IPv6Address] = set()
         self.config: WorkerConfig | None = None
         self.running = False
         self.hooked = False
@@ -70,6 +71,13 @@ class FakeMachine:
     def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
         self.do("set_up_device")
         return INDEX
+
+    def take_in(self, index: int, address: IPv6Address) -> None:
+        assert index == INDEX
+        self.taken_in.add(address)
+
+    def let_go(self, index: int, address: IPv6Address) -> None:
+        self.taken_in.remove(address)
 
     def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
         self.do(f"mtu {mtu_bytes}")
@@ -241,6 +249,13 @@ def test_uplink_without_neighbours_or_with_the_hosts_address_needs_no_group(mach
     play(machine, scene, plan=plan)
 
 
+def test_hosts_own_address_is_not_taken_in(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert machine.taken_in == set()
+
+    play(machine, scene, plan=replace(PLAN, shared=True))
+
+
 # Update
 
 CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -275,6 +290,7 @@ def test_update_does_what_has_changed_and_no_more(
         assert machine.route == (plan.metric, plan.ipv4_mtu_bytes)
         assert machine.config is not None
         assert (machine.config.prefix, machine.config.clat_v6) == (plan.prefix, plan.clat_v6)
+        assert machine.taken_in == {plan.clat_v6}
 
     play(machine, scene, hooks=hooks)
 
