@@ -100,10 +100,10 @@ class IcmpError:
 
 
 def icmp_error(sock: socket.socket) -> IcmpError | None:
-    """The next entry of the error queue; None while there is none."""
+    """The next entry of the error queue; None when none comes within the socket's own time."""
     try:
-        data, notes, _, _ = sock.recvmsg(_BIGGEST, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
-    except BlockingIOError:
+        data, notes, _, _ = sock.recvmsg(_BIGGEST, 512, socket.MSG_ERRQUEUE)
+    except (BlockingIOError, TimeoutError):
         return None
     for level, kind, value in notes:
         if (level, kind) == (socket.IPPROTO_IP, IP_RECVERR):
