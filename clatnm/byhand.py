@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
@@ -14,7 +14,20 @@ from clatnm import config
 from clatnm.errors import ConfigError, HostError, TranslatorError
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
-from clatnm.model import Choices, Mode, Plan, PrefixCandidate, PrefixSource, Running, RunState, Settings, Uplink, World
+from clatnm.model import (
+    Choices,
+    Link,
+    Mode,
+    Plan,
+    PrefixCandidate,
+    PrefixSource,
+    Running,
+    RunState,
+    Settings,
+    Uplink,
+    World,
+)
+from clatnm.policy.addressing import device_name
 from clatnm.policy.plan import decide
 from clatnm.status import EXPLANATIONS
 from clatnm.translators import available
@@ -77,6 +90,8 @@ class _Planner:
         links = await self._host.do(lambda kernel: kernel.links())
         if wish.uplink not in links:
             raise ConfigError(f"there is no interface '{wish.uplink}'", hint="see: ip link")
+        if current is None:
+            _check(wish, links)
         candidate = PrefixCandidate(prefix=wish.prefix, source=PrefixSource.STATIC)
         world = World(
             uplinks=(
@@ -105,6 +120,21 @@ class _Planner:
         if verdict.plan is None:
             return EXPLANATIONS[verdict.reason] if verdict.reason else "no plan"
         return verdict.plan
+
+
+def _check(wish: Wish, links: Mapping[str, Link]) -> None:
+    """What can be told in plainer words than by failing later. ConfigError, TranslatorError."""
+    device = device_name(wish.uplink)
+    if device in links:
+        hint = f"stop the other one; or `clatnm set` the connection on {wish.uplink} to no"
+        raise TranslatorError(f"{wish.uplink} has a translator already, on {device}", hint=hint)
+    for name, link in links.items():
+        if wish.choices.clat_v4 in link.addresses4:
+            raise ConfigError(f"{wish.choices.clat_v4} is in use on {name}", hint="choose another --clat-v4-addr")
+    for own in links[wish.uplink].addresses6:
+        if own.address in wish.prefix:
+            what = f"{wish.prefix} contains {own.address}, an address of {wish.uplink}"
+            raise ConfigError(what, hint="--plat-prefix is the prefix of the network's NAT64")
 
 
 async def _keep(

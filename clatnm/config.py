@@ -7,6 +7,7 @@ import configparser
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 
 from clatnm.errors import ConfigError, HostError
@@ -40,6 +41,8 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     """
     path = directory / CONFIG_NAME
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise ConfigError(f"{path}: not a regular file")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Settings()

@@ -56,7 +56,7 @@ class Daemon:
         self._links: dict[str, Link] = {}
         self._links_stale = True
         self._verdicts: tuple[Verdict, ...] = ()
-        self._said: dict[str, Reason | None] = {}
+        self._said: dict[str, tuple[object, ...]] = {}
         self._asleep_s = boottime() - time.monotonic()
         self._manager = NetworkManager()
         self._host = Host()
@@ -187,15 +187,23 @@ class Daemon:
     def _tell(self) -> None:
         """Log what has changed for the user since the last look: once, with the evidence."""
         running = self._supervisor.running()
-        said: dict[str, Reason | None] = {}
+        said: dict[str, tuple[object, ...]] = {}
         for verdict in self._verdicts:
             interface = verdict.uplink.interface
             run = running.get(interface)
-            settled = run is None if verdict.plan is None else run is not None and run.state is RunState.ON
-            said[interface] = verdict.reason if settled else self._said.get(interface, Reason.NO_IPV6)
             # A connection that is coming up has no IPv6 for a moment, which is no news.
-            if said[interface] is not self._said.get(interface, Reason.NO_IPV6):
-                log.info("%s", status.log_line(verdict, run, start_ms=self._supervisor.start_ms(interface)))
+            before = self._said.get(interface, (Reason.NO_IPV6,))
+            start_ms = self._supervisor.start_ms(interface)
+            said[interface] = before
+            if verdict.plan is None and run is None:
+                said[interface] = (verdict.reason,)
+            elif verdict.plan is not None and run is not None and run.state is RunState.ON:
+                said[interface] = (run.plan.prefix, run.plan.clat_v4, run.plan.clat_v6, run.plan.backend, start_ms)
+            if said[interface] != before:
+                log.info("%s", status.log_line(verdict, run, start_ms=start_ms))
+        for interface, (first, *_) in self._said.items():
+            if interface not in said and not isinstance(first, Reason):
+                log.info("%s: CLAT down, the connection is gone", interface)
         self._said = said
 
     async def _keep_bus(self) -> None:

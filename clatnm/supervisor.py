@@ -8,6 +8,7 @@ a slow start of one connection delays no other; while it runs, `diff` leaves tha
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clatnm.compat import assert_never
-from clatnm.errors import ClatnmError
+from clatnm.errors import ClatnmError, HostError
 from clatnm.model import Plan, Retry, Running, RunState, Start, Step, Stop, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Backend, Ended, Translator
@@ -99,7 +100,9 @@ class Supervisor:
         except Exception as error:  # a bug in a backend included: its connection must not be stuck in `starting`
             if not isinstance(error, ClatnmError):
                 log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
-            self._failed(run, _words(error), ran_for_s=None)
+            # A name, an address or a route that somebody else has just taken is no fault of the backend's.
+            taken = isinstance(error, HostError) and error.errno in (errno.EEXIST, errno.EBUSY)
+            self._failed(run, _words(error), ran_for_s=0.0 if taken else None)
             return
         run.start_ms = (time.monotonic() - began) * 1000
         run.state, run.began = RunState.ON, self._clock()

@@ -66,7 +66,11 @@ install_files() {
 
 install_program() {
     local python source
-    python=$(command -v "$(tools/python.sh)")
+    # The system's own first: the service cannot see one in somebody's home, nor can other users.
+    python=$(PATH=/usr/bin:/usr/local/bin:$PATH; command -v "$(tools/python.sh)")
+    case $python in
+    /root/* | /home/*) echo "error: $python is in a home, where the service cannot use it (install python3)" >&2 && exit 1 ;;
+    esac
     source=$(mktemp -d)
     # shellcheck disable=SC2064  # the directory as it is called now
     trap "rm -rf '$source'" EXIT
@@ -99,7 +103,7 @@ install)
     install_program
     install_files
     reread
-    echo "installed; start it now and at every boot: systemctl enable --now clatnm"
+    [ -n "$root" ] || echo "installed; start it now and at every boot: systemctl enable --now clatnm"
     ;;
 files)
     install_files

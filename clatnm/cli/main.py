@@ -17,7 +17,7 @@ from clatnm.status import printable
 
 _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
-    "status": "every connection: is there a CLAT, and why (not)",
+    "status": "every active connection: is there a CLAT, and why (not)",
     "set": "switch CLAT on or off for one NetworkManager connection",
     "translate": "run one translator by hand, in the foreground",
     "pcap": "translate the packets of a capture file",

@@ -19,9 +19,10 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from clatnm.config import parse_mode
+    from clatnm.status import printable
     from clatnm.uplinks import nm_profiles
 
     mode = parse_mode(arguments.mode)
     changed = asyncio.run(nm_profiles.set_mode(arguments.connection, mode))
-    print(f"{arguments.connection}: CLAT mode {'is now' if changed else 'is already'} {mode}")
+    print(f"{printable(arguments.connection)}: CLAT mode {'is now' if changed else 'is already'} {mode}")
     return EXIT_OK if changed else EXIT_NOTHING_TO_DO

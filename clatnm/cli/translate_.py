@@ -10,6 +10,7 @@ from clatnm.cli import EXIT_OK
 from clatnm.errors import ParseError
 from clatnm.model import AddressKind, Choices
 
+_MAX_DEVICE_BYTES = 15
 _BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun", "tayga")
 
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clat-v4-addr", type=_address4, metavar="ADDR", help="default: a free one of 192.0.0.0/29 (RFC 7335)"
     )
-    parser.add_argument("--device", metavar="NAME", help="default: clat-<uplink>")
+    parser.add_argument("--device", type=_device, metavar="NAME", help="default: clat-<uplink>")
     parser.add_argument("--backend", choices=_BACKENDS, default="auto", help="default: the best that works here")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log the evidence behind each decision")
 
@@ -73,6 +74,14 @@ def _prefix(text: str) -> IPv6Network:
         return parse_prefix(text)
     except ParseError as error:
         raise argparse.ArgumentTypeError(f"{error}") from None
+
+
+def _device(text: str) -> str:
+    """A name the kernel takes (dev_valid_name), and takes as it is."""
+    wrong = not text or text in (".", "..") or any(char in "/:%" or char.isspace() for char in text)
+    if wrong or len(text.encode()) > _MAX_DEVICE_BYTES:
+        raise argparse.ArgumentTypeError(f"'{text}' is no device name: 1 to 15 bytes, without space, /, : and %")
+    return text
 
 
 def _address4(text: str) -> IPv4Address:

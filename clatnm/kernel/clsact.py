@@ -18,13 +18,13 @@ from clatnm.kernel.netlink import Netlink, reported
 NAME = "clatnm"
 
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # TC_H_CLSACT with TC_H_MIN_INGRESS and TC_H_MIN_EGRESS
-_HANDLE, _PRIORITY, _ETH_P_ALL = 1, 0xC1A7, 3
+_PRIORITY, _ETH_P_ALL = 0xC1A7, 3
 
 
 def attach(kernel: Netlink, ifindex: int, program: int, *, egress: bool, owner: int) -> bool:
-    """Run `program` (a descriptor) on a device, in the place of ours that may be there already.
+    """Run `program` (a descriptor) on a device, in the place of the same translator's that may be there already.
 
-    `owner` is the ifindex of the translator's TUN: while that exists, the filter is in use.
+    `owner` is the ifindex of the translator's TUN and the filter's handle: while that exists, the filter is in use.
 
     True when the device had no clsact before, which is then ours to remove. HostError.
     """
@@ -38,15 +38,15 @@ def attach(kernel: Netlink, ifindex: int, program: int, *, egress: bool, owner: 
                 raise
         where = {"parent": _EGRESS if egress else _INGRESS, "prio": _PRIORITY, "protocol": _ETH_P_ALL}
         kernel.raw.tc(
-            "replace-filter", "bpf", ifindex, _HANDLE, fd=program, name=NAME, direct_action=True, classid=owner, **where
+            "replace-filter", "bpf", ifindex, owner, fd=program, name=NAME, direct_action=True, classid=owner, **where
         )
     return added
 
 
-def detach(kernel: Netlink, ifindex: int, *, remove_clsact: bool) -> None:
-    """Take our filter off a device's ingress, and clsact too when it was ours and nobody else uses it. HostError."""
+def detach(kernel: Netlink, ifindex: int, *, owner: int, remove_clsact: bool) -> None:
+    """Take one filter off a device's ingress, and clsact too when it was ours and nobody else uses it. HostError."""
     with reported("cannot unhook the device", gone_is_fine=True):
-        kernel.raw.tc("del-filter", "bpf", ifindex, _HANDLE, parent=_INGRESS, prio=_PRIORITY, protocol=_ETH_P_ALL)
+        kernel.raw.tc("del-filter", "bpf", ifindex, owner, parent=_INGRESS, prio=_PRIORITY, protocol=_ETH_P_ALL)
         if remove_clsact and not any(_filters(kernel, ifindex)):
             kernel.raw.tc("del", "clsact", ifindex)
 
@@ -55,10 +55,13 @@ def clean(kernel: Netlink) -> list[str]:
     """Take our filters off all devices where their translator's TUN is gone; the names of the devices. HostError."""
     with reported("cannot read the hooks"):
         links = {int(message["index"]): str(message.get_attr("IFLA_IFNAME")) for message in kernel.raw.get_links()}
-        owners = {index: set(map(_owner, _filters(kernel, index))) - {None} for index in links}
-    left = [index for index, found in owners.items() if found and not found & links.keys()]
-    for index in left:
-        detach(kernel, index, remove_clsact=False)
+        found = {
+            index: {owner for owner in map(_owner, _filters(kernel, index)) if owner is not None} for index in links
+        }
+    left = {index: owners - links.keys() for index, owners in found.items() if owners - links.keys()}
+    for index, gone in left.items():
+        for owner in gone:
+            detach(kernel, index, owner=owner, remove_clsact=True)
     return [links[index] for index in left]
 
 

@@ -175,7 +175,9 @@ class ClsactHooks(_Hooks):
         uplink, self._uplink = self._uplink, 0
         if uplink:
             with contextlib.suppress(HostError):
-                await self._host.do(lambda kernel: clsact.detach(kernel, uplink, remove_clsact=self._added))
+                await self._host.do(
+                    lambda kernel: clsact.detach(kernel, uplink, owner=self._device_index, remove_clsact=self._added)
+                )
 
 
 def _read(counters: int, first: int) -> dict[str, tuple[int, int]]:

@@ -62,7 +62,7 @@ async def _find(bus: Bus, wanted: str) -> tuple[str, _Raw]:
         except BusError:  # deleted meanwhile, or another user's
             continue
         identity = unwrap(settings.get("connection", {}))
-        if identity.get("uuid") == wanted:
+        if identity.get("uuid") == wanted.lower():
             return path, settings
         if identity.get("id") == wanted:
             by_name.append((path, settings))

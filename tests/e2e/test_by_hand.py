@@ -98,7 +98,7 @@ def test_changed_mtu_of_the_uplink_is_followed(connected: Lab) -> None:
         pytest.param((*ARGUMENTS[1:], "--clat-v4-addr", "300.1.1.1"), 2, "300.1.1.1", id="ipv4"),
         pytest.param((*ARGUMENTS[1:], "--clat-v6-addr", "here"), 2, "here", id="ipv6"),
         pytest.param((*ARGUMENTS[1:], "--backend", "magic"), 2, "magic", id="backend"),
-        pytest.param((*ARGUMENTS[1:], "--device", "a-name-that-is-too-long"), 1, "device", id="device"),
+        pytest.param((*ARGUMENTS[1:], "--device", "a-name-that-is-too-long"), 2, "device", id="device"),
         pytest.param((*ARGUMENTS[1:], "--clat-v6-addr", "fe80::1"), 2, "fe80::1", id="link-local-clat-address"),
         pytest.param((*ARGUMENTS[1:], "--clat-v6-addr", "64:ff9b::1"), 2, "64:ff9b::1", id="clat-address-in-prefix"),
     ],
@@ -119,3 +119,32 @@ def test_bad_arguments_cost_one_line_and_change_nothing(
 def test_uplink_without_ipv6_is_said(clean_lab: Lab) -> None:
     result = clean_lab.host.clatnm(*ARGUMENTS, check=False)
     assert (result.returncode, result.stderr) == (1, "error: up0: the connection has no working IPv6\n")
+
+
+def test_second_translator_on_one_link_is_refused(connected: Lab) -> None:
+    daemon = connected.host.daemon()
+    clat.wait_on(daemon)
+    result = connected.host.clatnm(*ARGUMENTS, "--device", "clat-other", check=False)
+    assert result.returncode == 1
+    assert "up0 has a translator already, on clat-up0" in result.stderr
+    clat.ping(connected.host)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "x%d", "a:b"])
+def test_impossible_device_name_is_an_argument_error(connected: Lab, name: str) -> None:
+    result = connected.host.clatnm(*ARGUMENTS, "--device", name, check=False)
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+
+
+def test_address_in_use_is_named(connected: Lab) -> None:
+    connected.host.ip("addr", "add", "192.0.0.6/32", "dev", "lo")
+    result = connected.host.clatnm(*ARGUMENTS, "--clat-v4-addr", "192.0.0.6", check=False)
+    connected.host.ip("addr", "del", "192.0.0.6/32", "dev", "lo")
+    assert (result.returncode, "192.0.0.6 is in use on lo" in result.stderr) == (2, True)
+
+
+def test_prefix_of_the_link_itself_is_no_nat64_prefix(connected: Lab) -> None:
+    arguments = ("translate", "--uplink", "up0", "--plat-prefix", "2001:db8::/32")
+    result = connected.host.clatnm(*arguments, check=False)
+    assert result.returncode == 2
+    assert "2001:db8::/32 contains 2001:db8:a:" in result.stderr

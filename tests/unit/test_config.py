@@ -144,7 +144,7 @@ def test_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(ConfigError) as caught:
         config.load(tmp_path, backends=BACKENDS)
-    assert str(caught.value) == f"{path}: Is a directory (the file must be readable, or absent)"
+    assert str(caught.value) == f"{path}: not a regular file"
 
 
 # The secret (RFC 7217 section 5)
