@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks our arrows shows question marks
     words = sys.argv[1:] if argv is None else argv
-    arguments = parser(words[0] if words and words[0] in _VERBS else None).parse_args(words)
-    run: Callable[[argparse.Namespace], int] = _module(arguments.verb).run
     try:
+        arguments = parser(words[0] if words and words[0] in _VERBS else None).parse_args(words)
+        run: Callable[[argparse.Namespace], int] = _module(arguments.verb).run
         status = run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()  # a full disk or a closed pipe is found out here, not after the end
