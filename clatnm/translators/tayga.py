@@ -30,9 +30,8 @@ from clatnm.translators.base import Ended
 from clatnm.translators.enclosed import Enclosed
 from clatnm.translators.selfcheck import Inwards, Outwards, Probe
 from clatnm.worker.enclosure import DEVICE
-from clatnm.worker.relay import PROGRAM_V6
 from clatnm.worker.vnet import BLANK
-from clatnm.worker.wire import DUMMY_ICMP_SOURCE
+from clatnm.worker.wire import DUMMY_ICMP_SOURCE, PROGRAM_V6
 
 log = logging.getLogger(__name__)
 

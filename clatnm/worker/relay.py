@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from ipaddress import IPv6Address
 from typing import Final
 
 from clatnm.proto.checksum import transport_checksum
@@ -24,10 +23,7 @@ from clatnm.worker.forward import BATCH
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
 from clatnm.worker.slow import boottime
-from clatnm.worker.wire import WorkerConfig
-
-# The program's own IPv6 address, within the prefix that leads nowhere (RFC 6666): it is for us to replace.
-PROGRAM_V6: Final = IPv6Address("100::c1a7")
+from clatnm.worker.wire import PROGRAM_V6, WorkerConfig
 
 _AT: Final = 64  # where a vnet header is read to: behind room for a link header
 _BUFFER_BYTES: Final = _AT + vnet.SIZE + 65536 + 256

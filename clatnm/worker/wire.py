@@ -26,6 +26,8 @@ MESSAGE_BYTES = 65536  # the largest message either end reads
 DESCRIPTORS = 16  # the most that may come with a message
 IPV6_MIN_MTU = 1280  # RFC 8200 5
 DUMMY_ICMP_SOURCE = IPv4Address("192.0.0.8")  # RFC 7600 4.8: source of ICMP errors from routers without an IPv4 address
+# A program that translates beside us has this for its own, of the prefix that leads nowhere (RFC 6666): we replace it.
+PROGRAM_V6 = IPv6Address("100::c1a7")
 
 _MAX_MTU = 65536
 _MAC_BYTES = 6
