@@ -37,6 +37,15 @@ async def answer(room: Room, bus: Any, replies: dict[str, tuple[str, list[Any]]]
             return room.bus.Message.new_method_return(message, signature, body)
         if message.member == "Refuse":
             return room.bus.Message.new_error(message, "org.example.Error.No", "not today")
+        if message.member in ("RefuseWithoutWords", "RefuseWithANumber"):
+            return room.bus.Message(
+                message_type=room.bus.MessageType.ERROR,
+                destination=message.sender,
+                reply_serial=message.serial,
+                error_name="org.example.Error.No",
+                signature="u" if message.member.endswith("Number") else "",
+                body=[7] if message.member.endswith("Number") else [],
+            )
         if message.member == "Echo":
             return room.bus.Message.new_method_return(message, message.signature, message.body)
         return True  # handled, without a reply
@@ -91,6 +100,9 @@ def test_refused_call_carries_name_and_text(room: Room) -> None:
         with pytest.raises(BusError, match=r"^not today$") as caught:
             await ask(bus, "Refuse")
         assert caught.value.name == "org.example.Error.No"
+        for member in ("RefuseWithoutWords", "RefuseWithANumber"):
+            with pytest.raises(BusError, match=r"^org\.example\.Error\.No$"):
+                await ask(bus, member)
         with pytest.raises(BusError) as caught:
             await bus.call(destination="org.example.Nobody", path=PATH, interface=PEER, member="Get")
         assert caught.value.name == "org.freedesktop.DBus.Error.ServiceUnknown"

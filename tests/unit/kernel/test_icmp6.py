@@ -86,6 +86,8 @@ class Wire:
             except BlockingIOError:
                 return heard
             if sender[2] != socket.PACKET_OUTGOING and frame[12:14] == b"\x86\xdd" and frame[54] == SOLICIT:
+                assert frame[21] == 255  # RFC 4861 section 6.1.1: else no router listens
+                assert frame[38:54] == ALL_ROUTERS.packed
                 heard.append((str(IPv6Address(frame[22:38])), frame[:6], frame[54:]))
 
     def close(self) -> None:
@@ -101,6 +103,7 @@ def plugged(*, tentative: bool = False) -> Iterator[tuple[RouterSocket, Wire, in
     router, wire = RouterSocket(), Wire()
     yield router, wire, socket.if_nametoindex("up0")
     router.close()
+    assert router.fileno() < 0
     wire.close()
 
 

@@ -40,6 +40,7 @@ class FakeMachine:
         self.config: WorkerConfig | None = None
         self.running = False
         self.hooked = False
+        self.neighbours_only = False
         self.opened: list[socket.socket] = []
 
     def do(self, what: str) -> None:
@@ -58,6 +59,10 @@ class FakeMachine:
         assert name == PLAN.device
         # Handed out as a bare number, which its taker closes.
         return Tun(fd=self.open("tun").detach(), name=name, offloads=0)
+
+    def open_packets(self, ifindex: int, *, neighbours_only: bool, **_: Any) -> socket.socket:
+        self.neighbours_only = neighbours_only
+        return self.open("packets")
 
     def join(self, ifindex: int, address: IPv6Address, *, sock: socket.socket | None = None) -> socket.socket:
         if sock is not None:
@@ -171,7 +176,7 @@ Scene = Callable[[FakeMachine, device.DeviceTranslator], Awaitable[None]]
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     fake = FakeMachine()
     monkeypatch.setattr(tun, "open_tun", fake.open_tun)
-    monkeypatch.setattr(device, "open_packet_socket", lambda *_, **__: fake.open("packets"))
+    monkeypatch.setattr(device, "open_packet_socket", fake.open_packets)
     monkeypatch.setattr(device, "join_solicited_node", fake.join)
     monkeypatch.setattr(device, "refilter", fake.refilter)
     monkeypatch.setattr(WorkerProcess, "spawn", fake.spawn)
@@ -211,17 +216,31 @@ def test_route_comes_last(machine: FakeMachine) -> None:
     run_virtual(work())
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "hooks"), [(step, hooks) for step in STEPS for hooks in (True, False) if hooks or step != "hook"]
+)
+def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: str, hooks: bool) -> None:
     async def work() -> None:
         before = descriptors()
         machine.refuse = {step}
         with pytest.raises(HostError, match=f"{step} refused"):
-            await start(machine, hooks=True)
+            await start(machine, hooks=hooks)
         assert (machine.running, machine.hooked, machine.route) == (False, False, None)
         assert descriptors() == before
 
     run_virtual(work())
+
+
+@pytest.mark.parametrize("hooks", [True, False])
+def test_process_takes_all_packets_or_what_the_hooks_leave(machine: FakeMachine, hooks: bool) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        assert machine.neighbours_only is hooks
+        for _ in range(2):
+            assert machine.config is not None
+            assert machine.config.hooked is hooks
+            await translator.update(replace(PLAN, gateway=IPv6Address("fe80::9")))
+
+    play(machine, scene, hooks=hooks)
 
 
 def test_process_is_told_all_it_needs(machine: FakeMachine) -> None:

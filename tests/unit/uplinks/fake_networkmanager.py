@@ -95,6 +95,14 @@ class FakeNetworkManager:
         assert self._bus is not None
         await self._bus.call(destination=names.DBUS, path=names.DBUS_PATH, interface=names.DBUS, member="GetId")
 
+    async def others(self) -> int:
+        """How many more connections there are on the bus."""
+        assert self._bus is not None
+        (found,) = await self._bus.call(
+            destination=names.DBUS, path=names.DBUS_PATH, interface=names.DBUS, member="ListNames"
+        )
+        return len([name for name in found if name.startswith(":")]) - 1
+
     async def _send(self, signal: Signal) -> None:
         assert self._bus is not None
         body: list[Any] = list(signal.body)

@@ -137,8 +137,10 @@ def test_mode_written_into_the_profile_counts_at_once() -> None:
         await follower.sees("eth1")
         for mode in (Mode.NO, Mode.FORCE, None):
             fake.profiles[profile_path(1)] = variants(a_profile(mode))
+            del follower.history[:]
             await fake.say([updated(profile_path(1))])
             await until(partial(follower.has_modes, eth1=mode))
+            assert follower.history  # whoever looks only when told to has looked
 
     play(scene)
 

@@ -48,6 +48,10 @@ def play(scene: Callable[[FakeNetworkManager], Awaitable[None]]) -> None:
         fake = FakeNetworkManager({}, PROFILES)
         await fake.start()
         await scene(fake)
+        for _ in range(200):  # until the bus has noticed
+            if await fake.others() == 0:
+                break
+        assert await fake.others() == 0
         fake.stop()
 
     run(work())
