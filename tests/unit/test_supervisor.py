@@ -1,140 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Carrying out steps with a backend that does what the test says, on a clock that moves when the test says."""
+"""Carrying out steps: start, death, update, stop, and what is remembered of each."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from clatnm.errors import HostError, TranslatorError
-from clatnm.model import Plan, Reason, RunState, Start, Step, Stop, Update, Verdict
-from clatnm.policy.plan import decide, diff, wake_at
-from clatnm.supervisor import Supervisor
-from clatnm.translators.base import Backend, Ended
-from tests.unit.aio import run_virtual, settle
-from tests.unit.policy.worlds import NOW, a_candidate, a_link, a_world, the_plan
-
-WORLD = a_world(prefixes={"wlan0": (a_candidate(expires_at=None),)})
-PLAN = the_plan(WORLD)
-OTHER = the_plan(a_world(a_link("eth0", index=3, ipv6=("2001:db8:b::5/64",))))
-
-
-class FakeTranslator:
-    def __init__(self, backend: FakeBackend, plan: Plan) -> None:
-        self.backend = backend
-        self.plan = plan
-        self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-
-    async def update(self, plan: Plan) -> None:
-        await self.backend.take("update")
-        self.plan = plan
-
-    async def stop(self) -> None:
-        try:
-            await self.backend.take("stop")
-        finally:
-            self.end(Ended(error="stopped"))
-
-    async def counters(self) -> Mapping[str, Any]:
-        return {"device": self.plan.device}
-
-    async def ended(self) -> Ended:
-        return await asyncio.shield(self._ended)
-
-    def end(self, ended: Ended) -> None:
-        """Die, or be dead."""
-        if self in self.backend.alive:
-            self.backend.alive.remove(self)
-            self._ended.set_result(ended)
-
-    def break_down(self, fault: Exception) -> None:
-        """Die in a way that cannot even be told."""
-        self.backend.alive.remove(self)
-        self._ended.set_exception(fault)
-
-
-class FakeBackend:
-    """`faults[verb]` is raised by the next such calls; `gates[verb]` lets them wait until it is set."""
-
-    shares = False
-
-    def __init__(self, host: object = None) -> None:
-        self.alive: list[FakeTranslator] = []
-        self.starts: list[Plan] = []
-        self.faults: dict[str, list[Exception]] = {}
-        self.gates: dict[str, asyncio.Event] = {}
-
-    def probe(self) -> str:
-        return ""
-
-    async def take(self, verb: str) -> None:
-        if verb in self.gates:
-            await self.gates[verb].wait()
-        if self.faults.get(verb):
-            raise self.faults[verb].pop(0)
-
-    async def start(self, plan: Plan) -> FakeTranslator:
-        self.starts.append(plan)
-        await self.take("start")
-        assert all(other.plan.interface != plan.interface for other in self.alive), "two translators on one uplink"
-        translator = FakeTranslator(self, plan)
-        self.alive.append(translator)
-        return translator
-
-
-class Stage:
-    """A supervisor, its backend, and a daemon that looks when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.changes = 0
-        self.backend = FakeBackend()
-        backends: dict[str, Backend] = {"tun": self.backend}
-        self.supervisor = Supervisor(backends, clock=lambda: self.now, changed=self._changed)
-        self.world = WORLD
-
-    def _changed(self) -> None:
-        self.changes += 1
-
-    def verdict(self) -> Verdict:
-        world = replace(self.world, running=self.supervisor.running(), retries=self.supervisor.retries)
-        return decide(world, self.now)[0]
-
-    async def look(self) -> None:
-        """Decide and apply, then let things happen."""
-        world = replace(self.world, running=self.supervisor.running(), retries=self.supervisor.retries)
-        self.supervisor.apply(diff(world.running, [v.plan for v in decide(world, self.now) if v.plan]))
-        await settle()
-
-    async def apply(self, *steps: Step) -> None:
-        self.supervisor.apply(steps)
-        await settle()
-
-    def states(self) -> dict[str, RunState]:
-        return {name: run.state for name, run in self.supervisor.running().items()}
-
-    def wake(self) -> float | None:
-        world = replace(self.world, retries=self.supervisor.retries)
-        return wake_at(world, self.now)
-
-
-def play(scene: Callable[[Stage], Awaitable[None]]) -> None:
-    async def work() -> None:
-        stage = Stage()
-        await scene(stage)
-        for gate in stage.backend.gates.values():
-            gate.set()
-        await stage.supervisor.stop_all()
-        assert stage.backend.alive == []
-        assert stage.states() == {}
-
-    run_virtual(work())
-
+from clatnm.model import Reason, RunState, Start, Step, Stop, Update
+from clatnm.translators.base import Ended
+from tests.unit.aio import settle
+from tests.unit.policy.worlds import NOW
+from tests.unit.supervised import OTHER, PLAN, WORLD, Stage, play
 
 # Start
 
@@ -187,6 +68,26 @@ def test_failed_start_leaves_nothing_but_a_retry(fault: Exception, told: str) ->
         assert stage.changes == 1
         entry = stage.supervisor.retries["wlan0"]
         assert (entry.failures, entry.error, entry.not_before) == (1, told, NOW)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("fault", "blamed"),
+    [
+        (TranslatorError("the programs cannot be loaded"), True),
+        (HostError("cannot attach", errno=errno.EINVAL), True),
+        (HostError("cannot add the IPv4 default route", errno=errno.EEXIST), False),
+        (HostError("the device name is taken", errno=errno.EBUSY), False),
+    ],
+)
+def test_backend_is_blamed_for_its_own_faults_only(fault: Exception, blamed: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [fault]
+        await stage.apply(Start(plan=PLAN))
+        entry = stage.supervisor.retries["wlan0"]
+        assert entry.refused == ({"tun"} if blamed else set())
+        assert entry.failures == 1
 
     play(scene)
 

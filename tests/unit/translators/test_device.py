@@ -4,165 +4,22 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 
 from clatnm.errors import HostError, TranslatorError
 from clatnm.kernel import tun
-from clatnm.kernel.tun import Tun
 from clatnm.model import Plan
 from clatnm.translators import available, device
-from clatnm.translators.base import Ended
 from clatnm.translators.process import WorkerProcess
 from clatnm.translators.tun import TunBackend
 from clatnm.worker.wire import WorkerConfig
 from tests.unit.aio import run_virtual
-from tests.unit.policy.worlds import a_world, the_plan
-
-PLAN = replace(the_plan(a_world()), clat_v4=IPv4Address("192.0.0.4"), clat_v6=IPv6Address("2001:db8:a::c1a7"))
-INDEX = 9
-STEPS = ("spawn", "packets", "group", "tun", "set_up_device", "hook", "hand_over", "add_default_route")
-
-
-class FakeMachine:
-    """Kernel, process and hooks in one: what was done in which order, and what of it is still there."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.refuse: set[str] = set()
-        self.route: tuple[int, int] | None = None
-        self.taken_in: set[IPv6Address] = set()
-        self.config: WorkerConfig | None = None
-        self.running = False
-        self.hooked = False
-        self.neighbours_only = False
-        self.opened: list[socket.socket] = []
-
-    def do(self, what: str) -> None:
-        self.done.append(what)
-        if what in self.refuse:
-            raise HostError(f"{what} refused", errno=1)
-
-    # kernel
-
-    def open(self, what: str) -> socket.socket:
-        self.do(what)
-        self.opened.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        return self.opened[-1]
-
-    def open_tun(self, name: str) -> Tun:
-        assert name == PLAN.device
-        # Handed out as a bare number, which its taker closes.
-        return Tun(fd=self.open("tun").detach(), name=name, offloads=0)
-
-    def open_packets(self, ifindex: int, *, neighbours_only: bool, **_: Any) -> socket.socket:
-        self.neighbours_only = neighbours_only
-        return self.open("packets")
-
-    def join(self, ifindex: int, address: IPv6Address, *, sock: socket.socket | None = None) -> socket.socket:
-        if sock is not None:
-            self.do(f"move group to {address}")
-            return sock
-        return self.open("group")
-
-    def refilter(self, sock: socket.socket, address: IPv6Address, **_: Any) -> None:
-        self.do(f"refilter for {address}")
-
-    def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
-        self.do("set_up_device")
-        return INDEX
-
-    def take_in(self, index: int, address: IPv6Address) -> None:
-        assert index == INDEX
-        self.taken_in.add(address)
-
-    def let_go(self, index: int, address: IPv6Address) -> None:
-        self.taken_in.remove(address)
-
-    def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
-        self.do(f"mtu {mtu_bytes}")
-
-    def add_default_route(self, index: int, route: Any) -> None:
-        self.do("add_default_route")
-        self.route = (route.metric, route.mtu_bytes)
-
-    def change_default_route(self, index: int, route: Any) -> None:
-        self.do("change_default_route")
-        assert self.route is not None
-        assert self.route[0] == route.metric
-        self.route = (route.metric, route.mtu_bytes)
-
-    def drop_default_route(self, index: int, route: Any) -> None:
-        self.do("drop_default_route")
-        if self.route is not None and self.route[0] == route.metric:
-            self.route = None
-
-    # process
-
-    async def spawn(self) -> FakeWorker:
-        self.do("spawn")
-        self.running = True
-        return FakeWorker(self)
-
-
-class FakeWorker:
-    def __init__(self, machine: FakeMachine) -> None:
-        self._machine = machine
-
-    async def hand_over(self, config: WorkerConfig, descriptors: list[int]) -> None:
-        self._machine.do("hand_over")
-        assert all(os.fstat(fd) for fd in descriptors)
-        self._machine.config = config
-
-    def update(self, config: WorkerConfig) -> None:
-        self._machine.do("update process")
-        self._machine.config = config
-
-    async def stop(self) -> Ended:
-        self._machine.do("stop process")
-        self._machine.running = False
-        return Ended(error="stopped")
-
-    async def counters(self) -> Mapping[str, Any]:
-        return {"slow": 7}
-
-    async def ended(self) -> Ended:
-        self._machine.running = False
-        return Ended(error="died")
-
-
-class FakeHost:
-    def __init__(self, machine: FakeMachine) -> None:
-        self._machine = machine
-
-    async def do(self, work: Callable[[Any], Any]) -> Any:
-        return work(self._machine)
-
-
-class FakeHooks:
-    """A `device.FastPath`."""
-
-    def __init__(self, machine: FakeMachine) -> None:
-        self._machine = machine
-
-    async def attach(self, plan: Plan, device_index: int) -> None:
-        assert device_index == INDEX
-        self._machine.do("hook")
-        self._machine.hooked = True
-
-    async def update(self, plan: Plan) -> None:
-        self._machine.do("update hook")
-
-    def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**slow, "fast": 100}
-
-    async def close(self) -> None:
-        self._machine.hooked = False
+from tests.unit.translators.fake_machine import PLAN, STEPS, FakeHooks, FakeHost, FakeMachine
 
 
 def descriptors() -> set[str]:
