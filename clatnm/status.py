@@ -111,7 +111,7 @@ def _connection_text(told: Mapping[str, Any]) -> str:
         router = f" of {prefix['router']}" if prefix["router"] else ""
         lines.append(f"  prefix    {prefix['prefix']} from {prefix['source']}{router}{left}")
     if translator is not None:
-        whose = " (the host's own, shared)" if translator["shared"] else ""
+        whose = " (the host's own, shared)" if translator.get("shared") else ""
         lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}{whose}")
         mtu = f"MTU {translator['ipv4_mtu_bytes']} (IPv6 {translator['ipv6_mtu_bytes']})"
         lines.append(

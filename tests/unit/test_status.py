@@ -191,6 +191,13 @@ def test_shared_address_is_said_to_be_one() -> None:
     assert "192.0.0.4 ↔ 2001:db8:a::c1a7 (the host's own, shared)" in text(told)
 
 
+def test_daemon_of_the_release_before_is_still_understood() -> None:
+    # After an update the old one runs until it is restarted, and did not tell this yet.
+    told = connection(WANTED, ON)
+    del told["translator"]["shared"]
+    assert "192.0.0.4 ↔ 2001:db8:a::c1a7\n" in text(told)
+
+
 @pytest.mark.parametrize("state", [RunState.STARTING, RunState.STOPPING])
 def test_connection_on_its_way_as_text(state: RunState) -> None:
     assert text(connection(WANTED, replace(ON, state=state))).startswith(f"wlan0 “Net of wlan0”: CLAT {state}\n")
