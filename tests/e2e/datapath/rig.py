@@ -271,7 +271,9 @@ class Clat:
 
     def __exit__(self, *_: object) -> None:
         """Make sure that it is gone, however the block ended."""
+        left = children(self.service.pid) if self.service.running else []
         self.service.kill()
+        eventually(lambda: not any(map(alive, left)), message="the translator process ends with its supervisor")
 
     def stop(self) -> None:
         """End it and wait until its device is gone."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -11,11 +12,12 @@ import struct
 import pytest
 
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.rig import CLAT, DUMMY, FAR_HOP, SERVER, SERVER6, Rig
+from tests.e2e.datapath.rig import CLAT, DUMMY, FAR_HOP, SERVER, SERVER6, Clat, Rig
 from tests.lab.poll import eventually
 
-ECHO, GRE, ESP, SCTP, EXPERIMENT = 1, 47, 50, 132, 253
+TCP, GRE, ESP, SCTP, EXPERIMENT = 6, 47, 50, 132, 253
 EXPEDITED = 46 << 2
+IPV6 = 0x86DD
 PORT_UNREACHABLE_V4, PORT_UNREACHABLE_V6 = (3, 3), (1, 4)
 SOURCE_ROUTE_FAILED, TIME_EXCEEDED_V4, TIME_EXCEEDED_V6 = (3, 5), (11, 0), (3, 0)
 
@@ -42,12 +44,76 @@ def test_tcp_carries_megabytes_both_ways(rig: Rig) -> None:
     traffic.upload(rig.host, 8 * traffic.MIB)
 
 
+def test_tcp_that_knows_congestion_notification_carries_megabytes(rig: Rig) -> None:
+    """RFC 3168: the flags in the header and, in large packets, beside it."""
+    for place in (rig.host, rig.server):
+        place.sysctl(ipv4__tcp_ecn=1)
+    try:
+        with rig.near.packets("lan0", IPV6) as wire:
+            traffic.upload(rig.host, 2 * traffic.MIB)
+            while not capable(frame := wire.recv(2000)):
+                assert frame[22:38] == CLAT.packed or frame[20] != TCP
+        traffic.download(rig.host, 2 * traffic.MIB)
+    finally:
+        for place in (rig.host, rig.server):
+            place.sysctl(ipv4__tcp_ecn=2)
+
+
+def capable(frame: bytes) -> bool:
+    """An IPv6 packet marked as of a sender that heeds congestion marks: ECT(0)."""
+    return frame[15] >> 4 & 3 == 2
+
+
+def test_connection_from_outside_is_taken_or_refused(rig: Rig) -> None:
+    with rig.host.sock(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("", 0))
+        port = int(listener.getsockname()[1])
+        with rig.server.sock(socket.AF_INET6, socket.SOCK_STREAM) as server:
+            server.bind((str(SERVER6), 0))
+            assert server.connect_ex((str(CLAT), port)) == errno.ECONNREFUSED
+        listener.listen()
+        with rig.server.sock(socket.AF_INET6, socket.SOCK_STREAM) as server:
+            server.bind((str(SERVER6), 0))
+            server.connect((str(CLAT), port))
+            host, peer = listener.accept()
+            with host:
+                assert peer[0] == str(SERVER)
+                server.sendall(b"hello")
+                assert host.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
+@pytest.mark.parametrize(
+    "address", ["224.0.0.251", "239.1.2.3", "255.255.255.255", "169.254.1.1", "0.0.0.5", "240.0.0.1"]
+)
+def test_what_has_no_place_beyond_the_link_does_not_leave(rig: Rig, clat: Clat, address: str) -> None:
+    """RFC 7915 4.1 has it as any other packet; RFC 1812 5.3.7, RFC 3927 2.7 and common sense do not."""
+    with traffic.udp4(rig.host, device=clat.device) as host, traffic.udp6(rig.server) as server:
+        host.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        with rig.near.packets("lan0", IPV6) as wire:
+            with contextlib.suppress(OSError):  # the kernel may refuse on its own
+                host.sendto(b"stay here", (address, 9))
+            host.sendto(b"mark", (str(SERVER), traffic.port_of(server)))
+            while b"mark" not in (frame := wire.recv(2000)):
+                assert frame[22:38] != CLAT.packed
+
+
 @pytest.mark.parametrize("size", [1, 17, 1400])
 def test_datagram_without_checksum_gets_one(rig: Rig, size: int) -> None:
     """RFC 7915 4.5: IPv6 hosts drop what has none."""
     host = traffic.udp4(rig.host)
     host.setsockopt(socket.SOL_SOCKET, traffic.SO_NO_CHECK, 1)
     traffic.exchange(rig, size, host=host)
+
+
+def test_fragmented_datagram_without_checksum_is_refused(rig: Rig) -> None:
+    """RFC 7915 4.5: nobody who sees its fragments one by one can know the checksum."""
+    with traffic.udp4(rig.host) as host, traffic.udp6(rig.server) as server:
+        there = str(SERVER), traffic.port_of(server)
+        host.setsockopt(socket.SOL_SOCKET, traffic.SO_NO_CHECK, 1)
+        host.sendto(bytes(4000), there)
+        host.setsockopt(socket.SOL_SOCKET, traffic.SO_NO_CHECK, 0)
+        host.sendto(b"with one", there)
+        assert traffic.hear(server).data == b"with one"
 
 
 @pytest.mark.parametrize("size", [100, 4000], ids=["whole", "fragmented"])

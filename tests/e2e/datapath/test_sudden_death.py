@@ -114,3 +114,27 @@ def kill(clat: Clat, victims: str) -> None:
         os.kill(pids[name], number)
     eventually(lambda: clat.service.status is not None, timeout_s=3, message="the supervisor ends")
     eventually(lambda: not alive(pids["worker"]), timeout_s=3, message="the worker ends")
+
+
+def test_translator_that_hangs_is_ended_all_the_same(rig: Rig, backend: str) -> None:
+    with rig.translate(backend) as clat:
+        traffic.ping(rig.host)
+        worker = clat.worker
+        os.kill(worker, signal.SIGSTOP)
+        clat.service.signal(signal.SIGTERM)
+        assert clat.service.wait() == 0
+        assert not alive(worker)
+        assert clat.device not in rig.host.devices()
+
+
+def test_translator_that_was_stopped_for_a_while_goes_on(rig: Rig, backend: str) -> None:
+    with rig.translate(backend) as clat, traffic.udp4(rig.host) as host, traffic.udp6(rig.server) as server:
+        traffic.ping(rig.host)
+        os.kill(clat.worker, signal.SIGSTOP)
+        for _ in range(3000):  # more than any queue takes
+            host.sendto(bytes(1600), (str(SERVER), traffic.port_of(server)))
+        if backend == "ebpf":
+            traffic.download(rig.host, traffic.MIB)  # does not need it
+        os.kill(clat.worker, signal.SIGCONT)
+        traffic.ping(rig.host)
+        traffic.exchange(rig, 4000)

@@ -77,6 +77,22 @@ def the_end_of_one_leaves_the_other(own_rig: Rig, first: Clat, second: Clat) -> 
     traffic.exchange(own_rig, 4000)
 
 
+def test_carrier_lost_and_found_is_survived(own_rig: Rig, backend: str) -> None:
+    with own_rig.translate(backend):
+        traffic.ping(own_rig.host)
+        own_rig.near.ip("link", "set", "lan0", "down")
+        assert not traffic.answers(own_rig.host)
+        own_rig.near.batch(
+            f"""
+            link set lan0 up
+            addr add 2001:db8:1::1/64 dev lan0 nodad
+            addr add {GATEWAY}/64 dev lan0 nodad
+            """
+        )
+        eventually(lambda: traffic.answers(own_rig.host), message="packets flow again")
+        traffic.exchange(own_rig, 4000)
+
+
 def test_uplink_down_and_up_again_is_survived(own_rig: Rig, backend: str) -> None:
     clat = own_rig.translate(backend)
     traffic.ping(own_rig.host)
