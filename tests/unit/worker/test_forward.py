@@ -215,6 +215,11 @@ def test_contradictory_vnet_header_is_counted(bench: Bench) -> None:
     assert bench.counters.to_ipv6.drops == {"bad-offload": 1}
 
 
+def test_ipv6_from_the_host_goes_nowhere(bench: Bench) -> None:
+    assert bench.out(ipv6(segment6(udp(b"x"), UDP), UDP)) == []
+    assert bench.counters.to_ipv6.drops == {"not-ipv4": 1}
+
+
 def test_packets_are_counted_by_protocol(bench: Bench) -> None:
     bench.out(ipv4(segment4(udp(b"xyz"), UDP), UDP))
     bench.out(ipv4(segment4(udp(b"xyz"), UDP), UDP, options=NO_OPERATIONS))

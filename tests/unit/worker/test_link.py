@@ -149,6 +149,19 @@ def test_only_the_newest_packets_wait(bench: Bench) -> None:
     assert bench.lost() == {"unresolved": 3}
 
 
+def test_packets_too_many_to_wait_for_a_new_gateway_leave_by_the_old_one(resolved: Bench) -> None:
+    gateway = IPv6Address("fe80::2")
+    resolved.link.reconfigure(replace(CONFIG, gateway=gateway), 1.0)
+    resolved.port.take()
+    for number in range(MAX_WAITING + 3):
+        resolved.link.forward(vnet.BLANK, packet_to("64:ff9b::1", number), 1.1)
+    sent = resolved.port.take()
+    assert [(frame[10:16], frame[-1]) for frame in sent] == [(GATEWAY_MAC, number) for number in range(3)]
+    resolved.hear(answer(gateway, NEW_GATEWAY_MAC), 1.2)
+    assert {frame[10:16] for frame in resolved.port.take()} == {NEW_GATEWAY_MAC}
+    assert resolved.lost() == {}
+
+
 def test_packets_of_long_ago_are_not_sent_late(bench: Bench) -> None:
     bench.link.forward(vnet.BLANK, packet_to("64:ff9b::1", 1), 1.0)
     bench.link.forward(vnet.BLANK, packet_to("64:ff9b::1", 2), 500.0)
