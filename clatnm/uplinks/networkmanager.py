@@ -22,6 +22,8 @@ from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Object
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+# How long NetworkManager may take to stop, once it has begun to (it waits for dispatcher scripts).
+_LEAVING_S = 10.0
 
 
 class NetworkManager:
@@ -44,6 +46,7 @@ class NetworkManager:
         if not self._present:
             return self._last
         fresh = nm_objects.uplinks_from(self._objects, self._profiles)
+        fresh = nm_objects.merge_waiting(fresh, nm_objects.reading_again(self._objects, self._profiles, self._last))
         if nm_objects.is_starting(self._objects):
             fresh = nm_objects.merge_waiting(fresh, self._last)
         self._last = fresh
@@ -107,7 +110,7 @@ class NetworkManager:
         self._present = False
 
     async def _load_unless_gone(self, bus: Bus) -> None:
-        if await self._worth_another_try(bus, self._owner):
+        if await self._worth_another_try(bus, self._owner, after_s=_LEAVING_S):
             await self._load(bus)
 
     async def _load(self, bus: Bus) -> None:
@@ -126,7 +129,7 @@ class NetworkManager:
                 break
             except BusError as error:
                 log.debug("NetworkManager does not tell its objects yet: %s", error)
-                if not await self._worth_another_try(bus, owner):
+                if not await self._worth_another_try(bus, owner, after_s=_RETRY_S):
                     return
         if not self._is_current(bus, owner):
             return
@@ -142,10 +145,10 @@ class NetworkManager:
     def _is_current(self, bus: Bus, owner: str) -> bool:
         return bus is self._bus and owner == self._owner
 
-    async def _worth_another_try(self, bus: Bus, owner: str) -> bool:
-        """Wait a little. False when the bus or NetworkManager is another one by then."""
+    async def _worth_another_try(self, bus: Bus, owner: str, *, after_s: float) -> bool:
+        """Wait. False when the bus or NetworkManager is another one by then."""
         closed = asyncio.ensure_future(bus.closed())
-        await asyncio.wait({closed}, timeout=_RETRY_S)
+        await asyncio.wait({closed}, timeout=after_s)
         alive = not closed.done()
         closed.cancel()
         return alive and self._is_current(bus, owner)
@@ -179,7 +182,7 @@ class NetworkManager:
                     if error.name:
                         # Deleted meanwhile, or private to another user: then nobody can have opted out in it.
                         profile = {}
-                    elif not await self._worth_another_try(bus, owner):
+                    elif not await self._worth_another_try(bus, owner, after_s=_RETRY_S):
                         return
         finally:
             self._fetching.discard(path)

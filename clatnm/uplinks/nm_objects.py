@@ -139,3 +139,11 @@ def merge_waiting(fresh: tuple[Uplink, ...], last: Iterable[Uplink]) -> tuple[Up
     known = {uplink.interface: uplink for uplink in last}
     known.update((uplink.interface, uplink) for uplink in fresh)
     return tuple(known[name] for name in sorted(known))
+
+
+def reading_again(objects: Objects, profiles: Mapping[str, Profile], last: Iterable[Uplink]) -> tuple[Uplink, ...]:
+    """Connections that were known already, are active, and whose profile is on its way: as they were known."""
+    known = {(uplink.interface, uplink.uuid): uplink for uplink in last}
+    whatever: dict[str, Profile] = {path: {} for path in active_profiles(objects) - profiles.keys()}
+    waiting = ((uplink.interface, uplink.uuid) for uplink in uplinks_from(objects, whatever))
+    return tuple(known[key] for key in waiting if key in known)
