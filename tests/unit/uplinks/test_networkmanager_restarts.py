@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from clatnm.dbus.bus import Bus
@@ -87,8 +89,30 @@ def test_restart_as_recorded_is_not_felt() -> None:
     play(scene, before)
 
 
+def test_profile_that_takes_its_time_after_a_restart_is_waited_for() -> None:
+    before, (stop, start) = recording("nm-1.42.4-restart")
+
+    async def scene(fake: FakeNetworkManager, follower: Follower) -> None:
+        await until(partial(follower.has_modes, up0=Mode.FORCE))
+        del follower.history[:]
+        await fake.say(stop.signals)
+        fake.stop()
+        fake.objects = {}
+        fake.hold("GetSettings")
+        await fake.start()
+        await fake.say(start.signals)  # NetworkManager has finished starting before it answers us
+        await until(lambda: fake.count("GetSettings", profile_path(3)))
+        await follower.has_heard()
+        assert follower.modes == {"up0": Mode.FORCE}
+        await fake.release("GetSettings")
+        await until(partial(follower.has_modes, up0=None))  # the user has changed it meanwhile
+        assert [] not in follower.history
+
+    play(scene, before, p2="force")
+
+
 def test_manager_that_only_seemed_to_stop_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networkmanager, "_RETRY_S", 0.01)
+    monkeypatch.setattr(networkmanager, "_LEAVING_S", 0.01)
 
     async def scene(fake: FakeNetworkManager, follower: Follower) -> None:
         await follower.sees("eth1", "eth2")

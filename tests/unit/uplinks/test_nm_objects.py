@@ -329,3 +329,19 @@ def test_connections_not_come_to_yet_stay_as_they_were() -> None:
     assert nm_objects.merge_waiting((), last) == last
     assert nm_objects.merge_waiting(fresh, ()) == fresh
     assert nm_objects.is_starting(the_manager(startup=True))
+
+
+def test_connection_known_before_stays_while_its_profile_is_read_again() -> None:
+    objects = an_active() | an_active(2, device=2, profile=2) | a_device() | a_device(2, active=2)
+    last = nm_objects.uplinks_from(objects, {profile_path(1): a_profile("no"), profile_path(2): a_profile()})
+    assert nm_objects.reading_again(objects, {}, last) == last
+    assert nm_objects.reading_again(objects, {profile_path(2): a_profile()}, last) == last[:1]
+    assert nm_objects.reading_again(objects, any_profiles(objects), last) == ()
+    assert nm_objects.reading_again(objects, {}, ()) == ()
+
+
+@pytest.mark.parametrize("change", [{"Uuid": "another"}, {"State": 4}, {"Connection": "/"}])
+def test_other_connection_of_the_same_device_waits_for_its_profile(change: dict[str, Any]) -> None:
+    before = an_active() | a_device()
+    last = nm_objects.uplinks_from(before, any_profiles(before))
+    assert nm_objects.reading_again(an_active(**change) | a_device(), {}, last) == ()
