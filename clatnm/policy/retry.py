@@ -10,6 +10,7 @@ from clatnm.model import Retry
 # The first restart is at once: one crash is an accident. After that the waits grow and stay at a minute.
 DELAYS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STABLE_AFTER_S = 60.0
+MAX_COLLISIONS = 3  # RFC 7217 section 6, IDGEN_RETRIES
 
 
 def failed(previous: Retry | None, *, error: str, backend: str, ran_for_s: float | None, now: float) -> Retry:
@@ -25,7 +26,12 @@ def failed(previous: Retry | None, *, error: str, backend: str, ran_for_s: float
 
 
 def collided(previous: Retry | None, *, address: str, now: float) -> Retry:
-    """Another host has our CLAT address (RFC 4862 5.4.5): take the next one at once (RFC 7217 section 6)."""
+    """Another host has our CLAT address (RFC 4862 5.4.5): take the next one at once (RFC 7217 section 6).
+
+    After MAX_COLLISIONS somebody claims whatever we choose; then the next one is tried once a minute.
+    """
     base = Retry(failures=0, error="", not_before=now) if previous is None else previous
+    collisions = base.collisions + 1
+    delay_s = 0.0 if collisions <= MAX_COLLISIONS else DELAYS_S[-1]
     error = f"{address} is in use by another host"
-    return replace(base, error=error, not_before=now, collisions=base.collisions + 1)
+    return replace(base, error=error, not_before=now + delay_s, collisions=collisions)

@@ -67,6 +67,14 @@ def test_collision_takes_the_next_address_at_once_and_is_no_failure() -> None:
     assert retry.collided(entry, address="2001:db8::8", now=NOW).collisions == 2
 
 
+def test_host_that_claims_every_address_is_asked_once_a_minute() -> None:
+    entry, waits_s = None, []
+    for _ in range(5):
+        entry = retry.collided(entry, address="2001:db8::7", now=NOW)
+        waits_s.append(entry.not_before - NOW)
+    assert waits_s == [0, 0, 0, 60, 60]
+
+
 def test_collision_keeps_the_failures_and_a_failure_keeps_the_collisions() -> None:
     entry = retry.failed(None, error="died", backend="tun", ran_for_s=0, now=NOW)
     entry = retry.collided(entry, address="2001:db8::7", now=NOW)
@@ -78,9 +86,10 @@ def test_collision_keeps_the_failures_and_a_failure_keeps_the_collisions() -> No
 def test_every_collision_gives_another_address() -> None:
     entry, seen = None, {the_plan(a_world()).clat_v6}
     for _ in range(20):
-        taken = the_plan(a_world(retries={} if entry is None else {"wlan0": entry})).clat_v6
+        world = a_world(retries={} if entry is None else {"wlan0": entry})
+        taken = the_plan(world, now=NOW if entry is None else entry.not_before).clat_v6
         entry = retry.collided(entry, address=str(taken), now=NOW)
-        seen.add(the_plan(a_world(retries={"wlan0": entry})).clat_v6)
+        seen.add(the_plan(a_world(retries={"wlan0": entry}), now=entry.not_before).clat_v6)
     assert len(seen) == 21
 
 
