@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every kind of uplink carries every kind of traffic."""
+"""Every kind of uplink carries every kind of traffic; all other tests are about plain Ethernet."""
 
 from __future__ import annotations
 
@@ -30,10 +30,6 @@ def add(rig: Rig, *link: str) -> None:
         rig.host.ip("link", "add", *link)
     except CommandError as error:
         pytest.skip(f"ip link add {' '.join(link)}: {error.result.stderr.strip()}")
-
-
-def ethernet(rig: Rig) -> Uplink:
-    return "wan0", CLAT
 
 
 def vlan(rig: Rig) -> Uplink:
@@ -121,7 +117,6 @@ def jumbo(rig: Rig) -> Uplink:
 
 
 KINDS: tuple[Callable[[Rig], Uplink], ...] = (
-    ethernet,
     vlan,
     vlan_in_the_packet,
     bridge,
