@@ -85,9 +85,16 @@ def heard_until_mark(rig: Rig, sock: socket.socket, ethertype: int) -> int:
     return count
 
 
+@pytest.fixture(scope="module")
+def before(rig: Rig) -> snapshot.HostState:
+    """The host before the first translator."""
+    return snapshot.take(rig.host)
+
+
 @pytest.mark.parametrize("victims", VICTIMS)
-def test_killed_under_load_leaves_nothing_and_leaks_nothing(rig: Rig, backend: str, victims: str) -> None:
-    before = snapshot.take(rig.host)
+def test_killed_under_load_leaves_nothing_and_leaks_nothing(
+    rig: Rig, backend: str, before: snapshot.HostState, victims: str
+) -> None:
     with (
         rig.near.packets("lan0", IPV4) as leaks,
         rig.near.packets("lan0", ARP) as questions,
