@@ -160,11 +160,13 @@ class Bus:
         )
 
     def on_signal(self, handler: Callable[[Signal], None]) -> None:
-        """Call `handler` with every signal that arrives, in order. Its exceptions end nothing."""
+        """Call `handler` with every broadcast signal that arrives, in order. Its exceptions end nothing."""
         self._handlers.append(handler)
 
     def _dispatch(self, message: Any) -> None:
-        if message.message_type is not MessageType.SIGNAL:
+        # A broadcast comes here only by a match rule, whose sender the bus has checked. A signal addressed to us passes
+        # by all rules, so anybody could speak for NetworkManager or logind with one.
+        if message.message_type is not MessageType.SIGNAL or message.destination:
             return
         signal = Signal(
             sender=message.sender or "",

@@ -262,6 +262,25 @@ def test_handler_that_fails_ends_nothing_and_makes_no_noise(room: Room, caplog: 
     assert not caplog.records
 
 
+def test_signal_addressed_to_us_is_not_believed(room: Room) -> None:
+    """It passes by the match rules, and so by the bus's check of who may speak for whom."""
+
+    async def work() -> None:
+        peer, bus = await room.bus.Bus.connect(), await room.bus.Bus.connect()
+        heard = hear(bus)
+        await bus.add_match(f"type='signal',interface='{PEER}'")
+        forged = room.bus.Message.new_signal(PATH, PEER, "Forged")
+        forged.destination = bus._connection.unique_name
+        await peer._connection.send(forged)
+        await emit(room, peer, "Said")
+        await until(lambda: bool(heard))
+        assert [signal.member for signal in heard] == ["Said"]
+        peer.close()
+        bus.close()
+
+    run(work())
+
+
 def test_name_that_is_taken_is_refused_with_a_hint(room: Room) -> None:
     async def work() -> None:
         one, other = await room.bus.Bus.connect(), await room.bus.Bus.connect()
