@@ -32,16 +32,20 @@ class Reason(StrEnum):
     NO_IPV6 = "no-ipv6"
     NATIVE_IPV4 = "native-ipv4"
     NO_PREF64 = "no-pref64"
+    PLAT_UNREACHABLE = "plat-unreachable"
     NO_CLAT_ADDRESS = "no-clat-address"
     NO_TRANSLATOR = "no-translator"
     BACKING_OFF = "backing-off"
 
 
 class PrefixSource(StrEnum):
-    """Where a NAT64 prefix was learnt."""
+    """Where a NAT64 prefix was learnt, in the order in which they are believed (RFC 9872 section 4)."""
 
     STATIC = "static"
     RA = "ra"
+    MANAGER = "manager"
+    DNS64 = "dns64"
+    FALLBACK = "fallback"
 
 
 class RunState(StrEnum):
@@ -84,6 +88,12 @@ class Uplink:
     manager_clat: str = ""
     """Non-empty: the manager translates this connection itself, from this IPv4 address."""
     choices: Choices = Choices()
+    ipv4_disabled: bool = False
+    """The profile says that this connection has no IPv4 of its own."""
+    resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
+    """The DNS resolvers that this link itself told of, as its manager has them; never another connection's."""
+    access_point: str = ""
+    """BSSID of the Wi-Fi access point in use. Another one may lead to another network, without a loss of carrier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +141,64 @@ class PrefixCandidate:
     prefix: IPv6Network
     source: PrefixSource
     router: IPv6Address | None = None
+    """Who told it: the router, or the DNS resolver."""
     expires_at: float | None = None
+    heard_at: float | None = None
+    """When it was last confirmed."""
+    fading: bool = False
+    """Still valid, but whoever told it now tells other prefixes instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """What one source of prefixes has to say about one link, besides the prefixes."""
+
+    source: PrefixSource
+    settled: bool
+    """It has had its chance to tell a prefix; until all have, a fallback waits."""
+    detail: str
+    """For people: `fe80::1 announces none`, `2001:db8::53 says NXDOMAIN`, `not asked`."""
+    since: float
+
+
+class Dhcp4State(StrEnum):
+    """How the network answers a DHCPv4 client, as seen on the wire."""
+
+    ASKING = "asking"
+    ANSWERED = "answered"
+    SILENT = "silent"
+    REFUSED = "ipv6-only"
+    """The answer was option 108: this network wants hosts without IPv4 (RFC 8925)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dhcp4:
+    """What was overheard of DHCPv4 on one link since its carrier came back."""
+
+    state: Dhcp4State
+    since: float
+    until: float | None = None
+    """REFUSED: when the client may ask again (V6ONLY_WAIT)."""
+
+
+class PlatState(StrEnum):
+    """What is known about the translator at the far end, behind one prefix of one link."""
+
+    UNKNOWN = "unknown"
+    ALIVE = "alive"
+    SILENT = "silent"
+    """Does not answer probes, which many do not; no reason to give it up."""
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatHealth:
+    """The judgement about one PLAT, and since when."""
+
+    state: PlatState
+    since: float
+    detail: str = ""
+    """For people: `1.1.1.1 answered in 12 ms`, `no route (from 2001:db8::1)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +220,13 @@ class Plan:
     metric: int
     shared: bool = False
     """`clat_v6` is the host's own address, which keeps its own traffic; else it is the translator's alone."""
+    offered: bool = True
+    """There is a default route through it. Without one, only connections that began earlier go on (a drain)."""
+
+    @property
+    def key(self) -> str:
+        """Tells the translators of one interface apart: two are there while one takes over from the other."""
+        return f"{self.interface}/{self.clat_v4}"
 
     def same_translator(self, other: Plan) -> bool:
         """True when `other` can be applied to a running translator without restarting it."""
@@ -161,17 +235,19 @@ class Plan:
     def _identity(self) -> tuple[object, ...]:
         """What a translator is born with."""
         return (
-            (self.interface, self.ifindex, self.uuid, self.device, self.backend),
+            (self.interface, self.ifindex, self.uuid, self.backend),
             (self.clat_v4, self.shared, self.link_address is None),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The translator of one connection that exists now."""
+    """A translator that exists now."""
 
     plan: Plan
     state: RunState
+    withdrawn_at: float | None = None
+    """Since when it has had no default route; None while it is offered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +269,27 @@ class Settings:
 
     mode: Mode = Mode.AUTO
     backend: str = "auto"
+    prefix: IPv6Network | None = None
+    """The NAT64 prefix, set by hand: nobody else is asked."""
+    fallback_prefix: IPv6Network | None = None
+    """The NAT64 prefix where nobody tells one."""
+    dns64: bool = True
+    """Ask the link's resolvers for the prefix (RFC 7050) where no router tells one."""
+    dns64_servers: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Ask these instead of the link's own."""
+    plat_check: bool = True
+    plat_check_targets: tuple[IPv4Address, ...] = tuple(map(IPv4Address, ("1.1.1.1", "8.8.8.8", "9.9.9.9")))
+    """Who is asked for an ICMP echo through the PLAT."""
+    drain_s: int = 3600
+    """How long connections through a translator may go on after its default route has gone."""
+    written: frozenset[str] = frozenset()
+    """Names of the fields that somebody has set."""
+    connections: Mapping[str, Settings] = field(default_factory=dict)
+    """Per connection UUID, where there are settings for it: complete, the global ones filled in."""
+
+    def of(self, uuid: str) -> Settings:
+        """The settings that hold for one connection."""
+        return self.connections.get(uuid, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +299,15 @@ class World:
     uplinks: tuple[Uplink, ...] = ()
     links: Mapping[str, Link] = field(default_factory=dict)
     prefixes: Mapping[str, tuple[PrefixCandidate, ...]] = field(default_factory=dict)
-    """Per interface name, best first, expired ones already gone."""
+    """Per interface name, from all sources; of each source best first; expired ones already gone."""
+    reports: Mapping[str, tuple[SourceReport, ...]] = field(default_factory=dict)
+    """Per interface name, what the sources say besides."""
+    dhcp4: Mapping[str, Dhcp4] = field(default_factory=dict)
+    """Per interface name, where any DHCPv4 was overheard."""
+    plats: Mapping[tuple[str, IPv6Network], PlatHealth] = field(default_factory=dict)
+    """Per interface name and prefix, where anything is known."""
+    users: Mapping[IPv4Address, int] = field(default_factory=dict)
+    """Per CLAT address, how many sockets of this host use it; looked at while a translator drains."""
     advertised_mtus: Mapping[str, int] = field(default_factory=dict)
     """Per interface name, where a router advertised one."""
     advertised_prefixes: Mapping[str, frozenset[IPv6Network]] = field(default_factory=dict)
@@ -210,6 +315,7 @@ class World:
     dead_gateways: Mapping[str, frozenset[IPv4Address]] = field(default_factory=dict)
     """Per interface name, IPv4 gateways that do not answer since its carrier last came back (RFC 4436)."""
     running: Mapping[str, Running] = field(default_factory=dict)
+    """By `Plan.key`."""
     retries: Mapping[str, Retry] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
     """Backend name → "" when it works on this machine, else why not; in order of preference."""

@@ -8,13 +8,10 @@ that the process alone holds, so that its death, of whatever kind, removes devic
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from clatnm.errors import HostError
-from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
@@ -40,64 +37,14 @@ class FastPath(Protocol):
         """Detach whatever does not go with the device."""
 
 
-async def start(
-    host: Host, plan: Plan, fast_path: FastPath | None, *, relay: socket.socket | None = None
-) -> DeviceTranslator:
-    """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left.
-
-    `relay` leads to another program that translates; the process gets a copy.
-    """
-    worker = await WorkerProcess.spawn()
-    uplink: _UplinkSockets | None = None
-    try:
-        uplink = _UplinkSockets(plan, neighbours_only=fast_path is not None)
-        index = await _hand_over(host, worker, plan, uplink, fast_path=fast_path, relay=relay)
-        await host.do(lambda kernel: kernel.add_default_route(index, _route(plan)))
-    except BaseException:
-        if fast_path is not None:
-            await fast_path.close()
-        if uplink is not None:
-            uplink.close()
-        await worker.stop()
-        raise
-    relayed = relay is not None
-    return DeviceTranslator(host, worker, plan, index, uplink=uplink, fast_path=fast_path, relayed=relayed)
-
-
-async def _hand_over(
-    host: Host,
-    worker: WorkerProcess,
-    plan: Plan,
-    uplink: _UplinkSockets,
-    *,
-    fast_path: FastPath | None,
-    relay: socket.socket | None,
-) -> int:
-    """Open the device and give it away: from here on the process's life is the device's life. Its ifindex."""
-    with contextlib.ExitStack() as undo:
-        device = tun.open_tun(plan.device)
-        undo.callback(os.close, device.fd)
-        index = await host.do(
-            # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger
-            # than what we may send, since it needs no room for a Fragment header.
-            lambda kernel: kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
-        )
-        await _take_in(host, index, plan)
-        if fast_path is not None:
-            await fast_path.attach(plan, index)
-        config = _config(plan, hooked=fast_path is not None, relayed=relay is not None)
-        await worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])])
-    return index
-
-
-async def _take_in(host: Host, index: int, plan: Plan) -> None:
+async def take_in(host: Host, index: int, plan: Plan) -> None:
     """See `Netlink.take_in`. Without it (IPv6 is disabled for new devices) only hosts that forward IPv6 suffer."""
     if not plan.shared:
         with contextlib.suppress(HostError):
             await host.do(lambda kernel: kernel.take_in(index, plan.clat_v6))
 
 
-class _UplinkSockets:
+class UplinkSockets:
     """The uplink's side: the process has copies, these here stay to follow a changed address. HostError."""
 
     def __init__(self, plan: Plan, *, neighbours_only: bool) -> None:
@@ -137,7 +84,7 @@ class DeviceTranslator:
         plan: Plan,
         index: int,
         *,
-        uplink: _UplinkSockets,
+        uplink: UplinkSockets,
         fast_path: FastPath | None,
         relayed: bool = False,
     ) -> None:
@@ -160,14 +107,14 @@ class DeviceTranslator:
             self._worker.update(self._config(plan))
         if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
             await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
-        if _route(plan) != _route(old):
+        if default_route(plan) != default_route(old):
             await self._move_route(old, plan)
 
     def _config(self, plan: Plan) -> WorkerConfig:
-        return _config(plan, hooked=self._fast_path is not None, relayed=self._relayed)
+        return worker_config(plan, hooked=self._fast_path is not None, relayed=self._relayed)
 
     async def _take_in_other(self, old: Plan, plan: Plan) -> None:
-        await _take_in(self._host, self._index, plan)
+        await take_in(self._host, self._index, plan)
         if not old.shared:
             with contextlib.suppress(HostError):
                 await self._host.do(lambda kernel: kernel.let_go(self._index, old.clat_v6))
@@ -175,15 +122,15 @@ class DeviceTranslator:
     async def _move_route(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""
         if plan.metric == old.metric:
-            await self._host.do(lambda kernel: kernel.change_default_route(self._index, _route(plan)))
+            await self._host.do(lambda kernel: kernel.change_default_route(self._index, default_route(plan)))
         else:
-            await self._host.do(lambda kernel: kernel.add_default_route(self._index, _route(plan)))
-            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(old)))
+            await self._host.do(lambda kernel: kernel.add_default_route(self._index, default_route(plan)))
+            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(old)))
 
     async def stop(self) -> None:
         # The route first: new connections go elsewhere at once instead of into a device on its way out.
         with contextlib.suppress(HostError):
-            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, _route(self._plan)))
+            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(self._plan)))
         await self._worker.stop()
         await self._close()
 
@@ -202,7 +149,7 @@ class DeviceTranslator:
             await self._fast_path.close()
 
 
-def _config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
+def worker_config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
     return WorkerConfig(
         clat_v4=plan.clat_v4,
         clat_v6=plan.clat_v6,
@@ -221,5 +168,5 @@ def _neighbour_discovery(plan: Plan) -> bool:
     return plan.link_address is not None and not plan.shared
 
 
-def _route(plan: Plan) -> Ipv4Default:
+def default_route(plan: Plan) -> Ipv4Default:
     return Ipv4Default(source=plan.clat_v4, metric=plan.metric, mtu_bytes=plan.ipv4_mtu_bytes)

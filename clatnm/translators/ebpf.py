@@ -17,7 +17,7 @@ from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
 from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
-from clatnm.translators import device
+from clatnm.translators import bringup, device
 from clatnm.translators.hooks import DEVICE_INGRESS, ClsactHooks, TcxHooks, config
 
 # To the verifier the configuration is constant, so what is tried must look like what will be used.
@@ -50,7 +50,7 @@ class EbpfBackend:
         return _fault() or _tcx_fault()
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
-        return await device.start(self._host, plan, TcxHooks(self._host))
+        return await bringup.start(self._host, plan, TcxHooks(self._host))
 
 
 class ClsactBackend:
@@ -65,7 +65,7 @@ class ClsactBackend:
         return _fault()
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
-        return await device.start(self._host, plan, ClsactHooks(self._host))
+        return await bringup.start(self._host, plan, ClsactHooks(self._host))
 
 
 @functools.lru_cache(maxsize=1)

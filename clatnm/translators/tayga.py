@@ -25,7 +25,7 @@ from clatnm.errors import TranslatorError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.model import Plan
-from clatnm.translators import device
+from clatnm.translators import bringup, device
 from clatnm.translators.base import Ended
 from clatnm.translators.enclosed import Enclosed
 from clatnm.translators.selfcheck import Inwards, Outwards, Probe
@@ -114,7 +114,7 @@ class TaygaBackend:
     async def start(self, plan: Plan) -> TaygaTranslator:
         tayga = await start(plan, examine(find()))
         try:
-            translator = await device.start(self._host, plan, None, relay=tayga.packets)
+            translator = await bringup.start(self._host, plan, None, relay=tayga.packets)
         except BaseException:
             await tayga.stop()
             raise

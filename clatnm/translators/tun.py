@@ -8,7 +8,7 @@ import os
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.model import Plan
-from clatnm.translators import device
+from clatnm.translators import bringup, device
 
 
 class TunBackend:
@@ -24,4 +24,4 @@ class TunBackend:
         return "" if os.access(tun.DEVICE, os.R_OK | os.W_OK) else f"{tun.DEVICE} cannot be opened"
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
-        return await device.start(self._host, plan, None)
+        return await bringup.start(self._host, plan, None)

@@ -14,7 +14,7 @@ import pytest
 from clatnm.errors import HostError, TranslatorError
 from clatnm.kernel import tun
 from clatnm.model import Plan
-from clatnm.translators import available, device
+from clatnm.translators import available, bringup, device
 from clatnm.translators.process import WorkerProcess
 from clatnm.translators.tun import TunBackend
 from clatnm.worker.wire import WorkerConfig
@@ -42,7 +42,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 
 async def start(machine: FakeMachine, *, plan: Plan = PLAN, hooks: bool = False) -> device.DeviceTranslator:
     host: Any = FakeHost(machine)
-    return await device.start(host, plan, FakeHooks(machine) if hooks else None)
+    return await bringup.start(host, plan, FakeHooks(machine) if hooks else None)
 
 
 def play(machine: FakeMachine, scene: Scene, *, plan: Plan = PLAN, hooks: bool = False) -> None:
