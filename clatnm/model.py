@@ -335,6 +335,8 @@ class Verdict:
     reason: Reason | None
     evidence: Mapping[str, str]
     candidate: PrefixCandidate | None = None
+    keep: tuple[Plan, ...] = ()
+    """Older translators of this connection that stay for a while beside the plan, or without one."""
 
     def line(self) -> str:
         """The evidence on one line: `[mode=auto ipv4=none pref64=64:ff9b::/96 from=ra ret=wanted]`."""

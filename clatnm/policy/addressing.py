@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain
+from typing import NamedTuple
 
 from clatnm.model import DEVICE_PREFIX, Address6, DefaultRoute, Link
 
@@ -28,9 +29,16 @@ _ULA = IPv6Network("fc00::/7")
 def device_name(interface: str) -> str:
     """`clat-<interface>`, or a stable hash of it where that would pass the kernel's 15 bytes."""
     name = DEVICE_PREFIX + interface
-    if len(name.encode()) <= _MAX_DEVICE_NAME:
-        return name
-    digest = hashlib.sha256(interface.encode()).hexdigest()
+    return name if len(name.encode()) <= _MAX_DEVICE_NAME else _hashed(interface)
+
+
+def spare_name(interface: str) -> str:
+    """The name of an older translator's device, once a newer one is to have `device_name`."""
+    return _hashed(f"{interface} before")
+
+
+def _hashed(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return DEVICE_PREFIX + digest[: _MAX_DEVICE_NAME - len(DEVICE_PREFIX)]
 
 
@@ -52,7 +60,7 @@ def source_prefix(
     came back: after a quick roam the addresses of the old network are still there. The prefix in use wins among
     equals, so nothing flaps.
     """
-    prefixes = {IPv6Network((a.address, 64), strict=False) for a in link.addresses6 if _usable(a)} | set(advertised)
+    prefixes = prefixes_of(link, deprecated=False) | set(advertised)
 
     def rank(prefix: IPv6Network) -> tuple[bool, bool, int, bool, int]:
         same_label = (prefix.network_address in _ULA) == (towards.network_address in _ULA)
@@ -61,6 +69,15 @@ def source_prefix(
         return prefix in advertised, same_label, alike, in_use, -int(prefix[0])
 
     return max(prefixes, key=rank, default=None)
+
+
+def prefixes_of(link: Link, *, deprecated: bool = True) -> set[IPv6Network]:
+    """The /64s that the link's addresses lie in; without the deprecated ones if so asked."""
+    return {
+        IPv6Network((a.address, 64), strict=False)
+        for a in link.addresses6
+        if _routable(a.address) and a.prefixlen == 64 and (deprecated or not a.deprecated)
+    }
 
 
 def host_address(link: Link, *, towards: IPv6Network, current: IPv6Address | None) -> IPv6Address | None:
@@ -84,17 +101,21 @@ def _routable(address: IPv6Address) -> bool:
     return not (address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified)
 
 
-def _usable(address: Address6) -> bool:
-    return _routable(address.address) and address.prefixlen == 64 and not address.deprecated
-
-
 def _common_bits(one: IPv6Address, other: IPv6Address) -> int:
     """Length of the common prefix, at most 64 bits (RFC 6724 section 2.2)."""
     return min(128 - (int(one) ^ int(other)).bit_length(), 64)
 
 
-def clat_v6(prefix: IPv6Network, *, uuid: str, interface: str, collisions: int, secret: bytes) -> IPv6Address:
-    """A stable, semantically opaque address in the /64 `prefix` (RFC 7217 section 5).
+def clat_v6(
+    prefix: IPv6Network,
+    *,
+    uuid: str,
+    interface: str,
+    collisions: int,
+    secret: bytes,
+    used: Collection[IPv6Address] = (),
+) -> IPv6Address:
+    """A stable, semantically opaque address in the /64 `prefix` (RFC 7217 section 5), not one that is `used`.
 
     Stable for one connection on one network, unrelated between networks, and different from the host's own
     addresses because the secret is ours alone. `collisions` is RFC 7217's DAD_Counter.
@@ -103,9 +124,9 @@ def clat_v6(prefix: IPv6Network, *, uuid: str, interface: str, collisions: int, 
         message = b"\0".join((prefix.network_address.packed[:8], interface.encode(), uuid.encode(), b"%d" % counter))
         digest = hashlib.sha256(len(secret).to_bytes(2, "big") + secret + message).digest()
         address = prefix[int.from_bytes(digest[:8], "big")]
-        if not _reserved(address):
+        if not _reserved(address) and address not in used:
             return address
-    raise AssertionError("256 reserved interface identifiers in a row")
+    raise AssertionError("256 interface identifiers in a row are reserved or in use")
 
 
 def _reserved(address: IPv6Address) -> bool:
@@ -138,6 +159,23 @@ def metric(link: Link, *, dead: Collection[IPv4Address], taken: Collection[int])
 def live_routes(link: Link, dead: Collection[IPv4Address]) -> tuple[DefaultRoute, ...]:
     """The IPv4 default routes of `link` that lead somewhere, or that nothing could come before (metric 0)."""
     return tuple(route for route in link.default4 if route.gateway not in dead or route.metric == 0)
+
+
+class Path(NamedTuple):
+    """The way out of the host, as a translator needs to know it."""
+
+    gateway: IPv6Address | None
+    link_address: bytes | None
+    ipv6_mtu_bytes: int
+    ipv4_mtu_bytes: int
+
+
+def path(link: Link, *, advertised_mtu: int | None) -> Path:
+    """Next hop, own link-layer address and MTUs of `link` now."""
+    route = best_default(link.default6)
+    gateway = route.gateway if route and isinstance(route.gateway, IPv6Address) else None
+    mtu_bytes = ipv6_mtu(link, advertised=advertised_mtu)
+    return Path(gateway, link.link_address, mtu_bytes, ipv4_mtu(mtu_bytes))
 
 
 def ipv6_mtu(link: Link, *, advertised: int | None) -> int:

@@ -3,16 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from clatnm.model import DEVICE_PREFIX, Link, Mode, PrefixCandidate, Reason, Retry, Uplink, World
+from clatnm.model import (
+    DEVICE_PREFIX,
+    Dhcp4,
+    Dhcp4State,
+    Link,
+    Mode,
+    PlatHealth,
+    PlatState,
+    PrefixCandidate,
+    Reason,
+    Retry,
+    Settings,
+    Uplink,
+    World,
+)
 from clatnm.policy.addressing import CONTINUITY_PREFIX, live_routes
 
 
 def mode_of(uplink: Uplink, world: World) -> Mode:
-    """The connection's own mode, else the global default."""
+    """The administrator's word about this connection, else the connection's own mode, else the global default."""
+    own = world.settings.connections.get(uplink.uuid)
+    if own is not None and "mode" in own.written:
+        return own.mode
     return uplink.mode or world.settings.mode
 
 
@@ -22,8 +39,11 @@ class Case:
 
     uplink: Uplink
     mode: Mode
+    settings: Settings
     link: Link | None
     candidate: PrefixCandidate | None
+    plat: PlatHealth | None
+    dhcp4: Dhcp4 | None
     retry: Retry | None
     dead_gateways: frozenset[IPv4Address]
     now: float
@@ -36,11 +56,24 @@ class Case:
     def ipv6(self) -> bool:
         return self.link is not None and self.link.carrier and bool(self.link.default6) and has_global_ipv6(self.link)
 
+    @property
+    def ipv4(self) -> str:
+        """What there is of native IPv4, and if nothing, whether some may still come."""
+        if self.native_ipv4:
+            return "native"
+        if self.link is not None and self.dead_gateways:
+            return "stale"
+        if self.uplink.ipv4_disabled:
+            return "disabled"
+        if self.dhcp4 is not None and self.dhcp4.state is not Dhcp4State.ANSWERED:
+            return str(self.dhcp4.state)
+        return "none"
+
     def evidence(self) -> Mapping[str, str]:
         """Short words for logs and `status`, in the order the rules ask."""
         facts = {
             "mode": str(self.mode),
-            "ipv4": "native" if self.native_ipv4 else "stale" if self.link and self.dead_gateways else "none",
+            "ipv4": self.ipv4,
             "ipv6": "yes" if self.ipv6 else "no",
             "pref64": "none" if self.candidate is None else str(self.candidate.prefix),
         }
@@ -50,6 +83,8 @@ class Case:
             facts["from"] = str(self.candidate.source)
             if self.candidate.expires_at is not None:
                 facts["left"] = f"{max(0, round(self.candidate.expires_at - self.now))}s"
+        if self.plat is not None:
+            facts["plat"] = str(self.plat.state)
         if self.uplink.manager_clat:
             facts["manager-clat"] = self.uplink.manager_clat
         if self.retry is not None and self.retry.failures:
@@ -59,13 +94,17 @@ class Case:
 
 def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: float) -> Case:
     """Gather what the rules need about `uplink`; `candidate` is the prefix already chosen for it."""
+    interface = uplink.interface
     return Case(
         uplink=uplink,
         mode=mode_of(uplink, world),
-        link=world.links.get(uplink.interface),
+        settings=world.settings.of(uplink.uuid),
+        link=world.links.get(interface),
         candidate=candidate,
-        retry=world.retries.get(uplink.interface),
-        dead_gateways=world.dead_gateways.get(uplink.interface, frozenset()),
+        plat=world.plats.get((interface, candidate.prefix)) if candidate is not None else None,
+        dhcp4=world.dhcp4.get(interface),
+        retry=world.retries.get(interface),
+        dead_gateways=world.dead_gateways.get(interface, frozenset()),
         now=now,
     )
 
@@ -84,29 +123,48 @@ def has_global_ipv6(link: Link) -> bool:
     return any(not (a.address.is_link_local or a.address.is_loopback) for a in link.addresses6)
 
 
+def _not_an_uplink(this: Case) -> bool:
+    return this.uplink.is_vpn or this.uplink.interface.startswith(DEVICE_PREFIX)
+
+
+def _native(this: Case) -> bool:
+    return this.native_ipv4 and this.mode is not Mode.FORCE
+
+
+def _unreachable(this: Case) -> bool:
+    return this.plat is not None and this.plat.state is PlatState.DEAD and this.mode is not Mode.FORCE
+
+
+def _backing_off(this: Case) -> bool:
+    return this.retry is not None and this.retry.not_before > this.now
+
+
+Rule = tuple[Reason, Callable[[Case], bool]]
+"""A reason, and whether it applies."""
+
+# Is the connection a connected, IPv6-only uplink whose user has not opted out?
+_REQUIRING: tuple[Rule, ...] = (
+    (Reason.NOT_AN_UPLINK, _not_an_uplink),
+    (Reason.OPTED_OUT, lambda this: this.mode is Mode.NO),
+    # Two translators on one link is the worst that can happen: not even `force` overrules this.
+    (Reason.MANAGER_TRANSLATES, lambda this: bool(this.uplink.manager_clat)),
+    (Reason.NATIVE_IPV4, _native),
+    (Reason.NO_IPV6, lambda this: not this.ipv6),
+)
+RULES: tuple[Rule, ...] = (
+    *_REQUIRING,
+    (Reason.NO_PREF64, lambda this: this.candidate is None),
+    (Reason.PLAT_UNREACHABLE, _unreachable),
+    (Reason.BACKING_OFF, _backing_off),
+)
+"""In the order in which they are asked. What remains is scarce (NO_CLAT_ADDRESS, NO_TRANSLATOR): planning tells."""
+
+
 def requires_clat(this: Case) -> Reason | None:
     """None when the connection is a connected IPv6-only uplink whose user has not opted out; else why not."""
-    if this.uplink.is_vpn or this.uplink.interface.startswith(DEVICE_PREFIX):
-        return Reason.NOT_AN_UPLINK
-    if this.mode is Mode.NO:
-        return Reason.OPTED_OUT
-    # Two translators on one link is the worst that can happen: not even `force` overrules this.
-    if this.uplink.manager_clat:
-        return Reason.MANAGER_TRANSLATES
-    if this.native_ipv4 and this.mode is not Mode.FORCE:
-        return Reason.NATIVE_IPV4
-    if not this.ipv6:
-        return Reason.NO_IPV6
-    return None
+    return next((reason for reason, applies in _REQUIRING if applies(this)), None)
 
 
 def should_start_clat(this: Case) -> Reason | None:
-    """`requires_clat`, and a NAT64 prefix is known, and we are not waiting after a failure."""
-    reason = requires_clat(this)
-    if reason is not None:
-        return reason
-    if this.candidate is None:
-        return Reason.NO_PREF64
-    if this.retry is not None and this.retry.not_before > this.now:
-        return Reason.BACKING_OFF
-    return None
+    """`requires_clat`, and a NAT64 prefix is known and works, and we are not waiting after a failure."""
+    return next((reason for reason, applies in RULES if applies(this)), None)

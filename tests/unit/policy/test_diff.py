@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clatnm.model import Plan, Running, RunState, Start, Stop, Update
-from clatnm.policy.plan import decide, diff
+from clatnm.policy.plan import decide
+from clatnm.policy.steps import diff
 from tests.unit.policy.worlds import NOW, a_link, a_world, run_all, the_plan
 
 PLAN = the_plan(a_world())
@@ -22,9 +23,8 @@ LIVE = "update"
 CHANGES: dict[str, tuple[Any, str]] = {
     "ifindex": (99, RESTART),
     "uuid": ("another", RESTART),
-    "device": ("clat-other", RESTART),
+    "device": ("clat-other", LIVE),
     "backend": ("ebpf", RESTART),
-    "clat_v4": (IPv4Address("192.0.0.7"), RESTART),
     "clat_v6": (IPv6Address("2001:db8:b::7"), LIVE),
     "prefix": (IPv6Network("2001:db8:64::/96"), LIVE),
     "gateway": (IPv6Address("fe80::99"), LIVE),
@@ -33,11 +33,12 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "ipv4_mtu_bytes": (1252, LIVE),
     "metric": (700, LIVE),
     "shared": (True, RESTART),
+    "offered": (False, LIVE),
 }
 
 
 def test_every_field_of_a_plan_has_a_row() -> None:
-    assert {field.name for field in fields(Plan)} == {"interface", *CHANGES}
+    assert {field.name for field in fields(Plan)} == {"interface", "clat_v4", *CHANGES}
 
 
 @pytest.mark.parametrize(("field", "value", "cost"), [(field, *row) for field, row in CHANGES.items()], ids=CHANGES)
@@ -65,6 +66,20 @@ def test_another_interface_is_another_translator() -> None:
     moved = replace(PLAN, interface="wlan1")
     assert diff(run_all(PLAN), [moved]) == (Stop(plan=PLAN), Start(plan=moved))
     assert not PLAN.same_translator(moved)
+
+
+def test_another_ipv4_address_is_another_translator() -> None:
+    other = replace(PLAN, clat_v4=IPv4Address("192.0.0.7"))
+    assert not PLAN.same_translator(other)
+    assert diff(run_all(PLAN), [other]) == (Stop(plan=PLAN),)
+    beside = replace(other, device="clat-beside")
+    assert diff(run_all(PLAN), [PLAN, beside]) == (Start(plan=beside),)
+
+
+@pytest.mark.parametrize("state", [RunState.STARTING, RunState.STOPPING])
+def test_nothing_starts_beside_a_translator_on_its_way(state: RunState) -> None:
+    beside = replace(PLAN, clat_v4=IPv4Address("192.0.0.7"), device="clat-beside")
+    assert diff(run_all(PLAN, state=state), [PLAN, beside]) == ()
 
 
 def test_nothing_to_do_gives_no_steps() -> None:
@@ -95,7 +110,7 @@ def test_unwanted_translator_is_stopped() -> None:
     ],
 )
 def test_translator_on_its_way_up_or_down_is_left_alone(state: RunState, wanted: list[Plan]) -> None:
-    assert diff({"wlan0": Running(plan=PLAN, state=state)}, wanted) == ()
+    assert diff({PLAN.key: Running(plan=PLAN, state=state)}, wanted) == ()
 
 
 def test_stops_come_first() -> None:

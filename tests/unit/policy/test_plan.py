@@ -9,7 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 
 from clatnm.model import Link, Mode, Plan, Reason, Retry, RunState, Settings, World
-from clatnm.policy.plan import choose_prefix, decide, wake_at
+from clatnm.policy.plan import decide
+from clatnm.policy.steps import wake_at
 from tests.unit.policy.worlds import (
     MAC,
     NOW,
@@ -124,7 +125,7 @@ def test_address_in_use_is_not_taken_by_a_connection_that_comes_first() -> None:
     running = run_all(the_plan(a_world(late)))
     first, second = decide(a_world(a_link("eth0"), late, running=running), NOW)
     assert second.plan is not None
-    assert second.plan.clat_v4 == running["wlan0"].plan.clat_v4
+    assert second.plan.clat_v4 == next(iter(running.values())).plan.clat_v4
     assert first.plan is not None
     assert first.plan.clat_v4 != second.plan.clat_v4
 
@@ -176,18 +177,14 @@ def test_force_with_native_ipv4_is_worse_than_native() -> None:
 def test_prefix_in_use_stays_while_it_is_valid() -> None:
     best_first = (a_candidate(OWN_PREFIX), a_candidate(WELL_KNOWN))
     running = run_all(replace(the_plan(a_world()), prefix=WELL_KNOWN))
-    chosen = choose_prefix(best_first, running["wlan0"])
-    assert chosen is not None
-    assert chosen.prefix == WELL_KNOWN
     assert the_plan(a_world(prefixes={"wlan0": best_first}, running=running)).prefix == WELL_KNOWN
 
 
 def test_prefix_is_the_best_when_nothing_runs_or_the_old_one_is_gone() -> None:
     best_first = (a_candidate(OWN_PREFIX), a_candidate(WELL_KNOWN))
-    running = run_all(replace(the_plan(a_world()), prefix=IPv6Network("2001:db8:99::/96")))
-    assert choose_prefix(best_first, None) == best_first[0]
-    assert choose_prefix(best_first, running["wlan0"]) == best_first[0]
-    assert choose_prefix((), running["wlan0"]) is None
+    gone = run_all(replace(the_plan(a_world()), prefix=IPv6Network("2001:db8:99::/96")))
+    for running in ({}, gone):
+        assert the_plan(a_world(prefixes={"wlan0": best_first}, running=running)).prefix == OWN_PREFIX
 
 
 def test_same_prefix_from_another_router_changes_nothing() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from clatnm.model import Reason, Retry
 from clatnm.policy import retry
-from clatnm.policy.plan import wake_at
+from clatnm.policy.steps import wake_at
 from tests.unit.policy.worlds import NOW, a_candidate, a_world, the_plan, the_reason
 
 NEVER_RAN, CRASHED_SOON, STABLE = 0.0, 59.9, 60.0

@@ -9,7 +9,8 @@ from ipaddress import IPv6Address
 import pytest
 
 from clatnm.model import Address6, Reason, World
-from tests.unit.policy.worlds import a_link, a_world, an_address, run_all, the_plan, the_reason
+from clatnm.policy.plan import decide
+from tests.unit.policy.worlds import NOW, a_link, a_world, an_address, run_all, the_plan, the_reason
 
 SHARING = {"ebpf": "", "tun": ""}
 
@@ -72,4 +73,5 @@ def test_renumbering_takes_the_new_address() -> None:
     world = sharing(an_address("2001:db8:a::7/128", deprecated=True), "2001:db8:f::7/128")
     plan = the_plan(replace(world, running=run_all(first)))
     assert plan.clat_v6 == IPv6Address("2001:db8:f::7")
-    assert first.same_translator(plan)
+    (verdict,) = decide(replace(world, running=run_all(first)), NOW)
+    assert [kept.clat_v6 for kept in verdict.keep] == [first.clat_v6], "its connections go on"

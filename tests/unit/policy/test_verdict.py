@@ -8,11 +8,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from clatnm.model import Link, Mode, Reason, Retry, Settings, Uplink, World
+from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, World
 from clatnm.policy.plan import decide
 from clatnm.policy.verdict import case, has_native_ipv4, mode_of, requires_clat, should_start_clat
 from tests.unit.policy.worlds import (
     NOW,
+    WELL_KNOWN,
     a_candidate,
     a_link,
     a_route4,
@@ -39,6 +40,10 @@ REFUSALS: dict[str, tuple[World, Reason]] = {
     "no-address": (a_world(a_link(ipv6=())), Reason.NO_IPV6),
     "no-prefix": (a_world(prefixes={}), Reason.NO_PREF64),
     "prefix-list-empty": (a_world(prefixes={"wlan0": ()}), Reason.NO_PREF64),
+    "plat-gone": (
+        replace(a_world(), plats={("wlan0", WELL_KNOWN): PlatHealth(state=PlatState.DEAD, since=NOW)}),
+        Reason.PLAT_UNREACHABLE,
+    ),
     "after-failure": (a_world(retries={"wlan0": FAILED}), Reason.BACKING_OFF),
     "rfc6877-no-slash-64": (a_world(a_link(ipv6=("2001:db8:a::5/128",))), Reason.NO_CLAT_ADDRESS),
     "rfc7335-29-used-up": (

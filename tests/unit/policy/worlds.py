@@ -145,4 +145,4 @@ def the_reason(world: World, *, now: float = NOW) -> Reason | None:
 
 def run_all(*plans: Plan, state: RunState = RunState.ON) -> dict[str, Running]:
     """These plans as what runs now."""
-    return {plan.interface: Running(plan=plan, state=state) for plan in plans}
+    return {plan.key: Running(plan=plan, state=state) for plan in plans}

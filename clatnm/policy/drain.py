@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Letting old connections finish: translators that stay for a while after something better has come.
+
+The better thing is native IPv4, or another translator with a new prefix or IPv6 address. A connection keeps the IPv4
+address it began with, and with it the translator; whoever connects later takes the default route.
+
+    native IPv4 comes          the translator loses its route, and gets it back should native IPv4 go again
+    prefix or address changes  the old translator makes room for the device's name; the new one starts; only then the
+    while the old ones live    old one loses its route
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from clatnm.model import Link, Plan, PlatState, Reason, Running, RunState, World
+from clatnm.policy import addressing
+from clatnm.policy.prefixes import plat_states
+from clatnm.policy.verdict import Case
+
+# Native IPv4 that goes again within this time costs no new start.
+LINGER_S = 10.0
+# How often to look whether anybody still uses a translator that has no route.
+CHECK_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translators:
+    """The translators of one connection: the one with its device's name, and an older one that makes room for it."""
+
+    main: Running | None = None
+    spare: Running | None = None
+    leaving: bool = False
+    """Another one is on its way out, and still has its name."""
+
+    @classmethod
+    def sort(cls, runs: Iterable[Running], *, device: str) -> Translators:
+        """Tell them apart by the device's name; of several older ones, the one that left last."""
+        all_runs = list(runs)
+        alive = [run for run in all_runs if run.state is not RunState.STOPPING]
+        main = next((run for run in alive if run.plan.device == device), None)
+        spares = (run for run in alive if run.plan.device != device)
+        return cls(main=main, spare=max(spares, key=_left_at, default=None), leaving=len(alive) < len(all_runs))
+
+    def all(self) -> tuple[Running, ...]:
+        """Whichever there are."""
+        return tuple(run for run in (self.main, self.spare) if run is not None)
+
+
+def _left_at(run: Running) -> float:
+    return float("inf") if run.withdrawn_at is None else run.withdrawn_at
+
+
+def over(run: Running, *, limit_s: float, users: int, now: float) -> bool:
+    """Has a translator without a route nothing left to do, or had its time?"""
+    if run.withdrawn_at is None:
+        return limit_s <= 0
+    for_s = now - run.withdrawn_at
+    return for_s >= limit_s or (for_s >= LINGER_S and not users)
+
+
+def next_check(run: Running, *, limit_s: float, now: float) -> float | None:
+    """When `over` may next change its mind; None while the translator has a route."""
+    if run.withdrawn_at is None:
+        return None
+    first, last = run.withdrawn_at + min(LINGER_S, limit_s), run.withdrawn_at + limit_s
+    return first if first > now else min(now + CHECK_S, last)
+
+
+def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, world: World) -> tuple[Plan, ...]:
+    """What stays of a connection that shall have no translator: what old connections need, if native IPv4 is why."""
+    link = this.link
+    if link is None:
+        return ()
+    if reason is Reason.NATIVE_IPV4:
+        return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
+    if reason is Reason.BACKING_OFF:  # what should have taken its place could not
+        return tuple(plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world)))
+    return ()
+
+
+def beside(theirs: Translators, this: Case, link: Link, *, world: World) -> tuple[Plan, ...]:
+    """What stays of the older translator, now that the connection has, or is about to have, a newer one."""
+    main, spare = theirs.main, theirs.spare
+    if spare is None:
+        return ()
+    replaced = main is not None and main.state is RunState.ON and main.plan.offered
+    if replaced or not spare.plan.offered:
+        plan = _withdrawn(spare, this, link, world=world)
+    else:
+        plan = _unchanged(spare, this, link, world=world)
+    return () if plan is None else (plan,)
+
+
+def goes_on_beside(main: Running, planned: Plan, this: Case, link: Link, *, world: World) -> bool:
+    """Is the running translator to go on beside a new one, because its connections could not be carried over?"""
+    return (
+        main.state is RunState.ON
+        and not same_path(main.plan, planned)
+        and this.settings.drain_s > 0
+        and this.uplink.choices.clat_v4 is None
+        and _alive(main.plan, this, world=world)
+        and _on_link(main.plan, link, world=world)
+    )
+
+
+def same_path(one: Plan, other: Plan) -> bool:
+    """Connections through the one are connections through the other."""
+    return (one.prefix, one.clat_v6) == (other.prefix, other.clat_v6) and one.same_translator(other)
+
+
+def _withdrawn(run: Running, this: Case, link: Link, *, world: World) -> Plan | None:
+    users = world.users.get(run.plan.clat_v4, 0)
+    if over(run, limit_s=this.settings.drain_s, users=users, now=this.now):
+        return None
+    plan = _unchanged(run, this, link, world=world)
+    return None if plan is None else replace(plan, offered=False)
+
+
+def _unchanged(run: Running, this: Case, link: Link, *, world: World) -> Plan | None:
+    """As it is, but for what the link decides."""
+    if not this.ipv6 or not _alive(run.plan, this, world=world):
+        return None
+    path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(run.plan.interface))
+    return replace(run.plan, **path._asdict())
+
+
+def _alive(plan: Plan, this: Case, *, world: World) -> bool:
+    """Its prefix is still valid, and nobody knows its PLAT to be gone."""
+    interface = this.uplink.interface
+    valid = any(candidate.prefix == plan.prefix for candidate in world.prefixes.get(interface, ()))
+    return valid and plat_states(this.uplink, world).get(plan.prefix) is not PlatState.DEAD
+
+
+def _on_link(plan: Plan, link: Link, *, world: World) -> bool:
+    """Its IPv6 address is still one of this link's: the prefix may be deprecated, but it is there."""
+    if plan.shared:
+        return any(own.address == plan.clat_v6 for own in link.addresses6)
+    advertised = world.advertised_prefixes.get(plan.interface, frozenset())
+    return any(plan.clat_v6 in prefix for prefix in (*addressing.prefixes_of(link), *advertised))
