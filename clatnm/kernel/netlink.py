@@ -14,9 +14,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
 
@@ -24,22 +24,22 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from clatnm.errors import HostError
-from clatnm.model import Address6, DefaultRoute, Link
+from clatnm.kernel.links import read_links
+from clatnm.model import Link
 
 log = logging.getLogger(__name__)
 
-# linux/if_addr.h, linux/if.h, linux/rtnetlink.h, linux/if_arp.h, linux/if_link.h
-_IFA_F_TEMPORARY, _IFA_F_DADFAILED, _IFA_F_DEPRECATED, _IFA_F_TENTATIVE = 0x01, 0x08, 0x20, 0x40
-_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
-_RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_DEAD_OR_LINKDOWN = 254, 1, 0x11
-_ARPHRD_ETHER = 1
+# linux/if_link.h, linux/rtnetlink.h
 _IN6_ADDR_GEN_MODE_NONE = 1
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 _DUMP_TRIES = 10
-# The route protocol that marks our routes as ours (`ip route` shows the number); free in iproute2's rt_protos.
+# The protocol that marks routes and rules as ours (`ip route` shows the number); free in iproute2's rt_protos.
 ROUTE_PROTOCOL = 164
+# Before the rules of VPN software, which begin at 5210: these connections are older than what it wants to redirect.
+RULE_PRIORITY = 5000
+_TABLES = 0xC1A70000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,36 +79,8 @@ class Netlink:
             for _ in range(_DUMP_TRIES - 1):
                 # Something changed under way; pyroute2 before 0.9 raises that, and it is no reason to give up.
                 with contextlib.suppress(NetlinkDumpInterrupted):
-                    return self._links()
-            return self._links()
-
-    def _links(self) -> dict[str, Link]:
-        addresses4: dict[int, set[IPv4Address]] = {}
-        addresses6: dict[int, list[Address6]] = {}
-        for message in self._ip.get_addr():
-            _sort_address(message, addresses4, addresses6)
-        defaults: dict[int, list[tuple[int, DefaultRoute]]] = {}
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for message in self._ip.get_routes(family=family):
-                for index, route in _default_routes(message):
-                    defaults.setdefault(index, []).append((family, route))
-        found: dict[str, Link] = {}
-        for message in self._ip.get_links():
-            index, name = int(message["index"]), str(message.get_attr("IFLA_IFNAME"))
-            routes = defaults.get(index, ())
-            found[name] = Link(
-                index=index,
-                name=name,
-                ipv6_mtu_bytes=_ipv6_mtu(message),
-                carrier=message["flags"] & (_IFF_UP | _IFF_LOWER_UP) == _IFF_UP | _IFF_LOWER_UP,
-                carrier_changes=int(message.get_attr("IFLA_CARRIER_CHANGES") or 0),
-                link_address=_link_address(message),
-                addresses4=frozenset(addresses4.get(index, ())),
-                addresses6=tuple(sorted(addresses6.get(index, ()), key=lambda address: address.address)),
-                default4=tuple(route for family, route in routes if family == socket.AF_INET),
-                default6=tuple(route for family, route in routes if family == socket.AF_INET6),
-            )
-        return found
+                    return read_links(self._ip)
+            return read_links(self._ip)
 
     def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
         """Give our TUN device its address and bring it up, with no IPv6 of its own. The ifindex; HostError."""
@@ -140,6 +112,31 @@ class Netlink:
         with reported("cannot change the MTU"):
             self._ip.link("set", index=index, mtu=mtu_bytes)
 
+    def rename_device(self, index: int, name: str) -> bool:
+        """Give our device another name. True when it had to go down for that, and has lost its routes. HostError."""
+        with reported(f"cannot rename the device to {name}"):
+            try:
+                self._ip.link("set", index=index, ifname=name)
+            except NetlinkError as error:
+                if error.code != errno.EBUSY:  # before Linux 6.3: not while it is up
+                    raise
+            else:
+                return False
+            self._ip.link("set", index=index, state="down")
+            try:
+                self._ip.link("set", index=index, ifname=name)
+            finally:
+                self._ip.link("set", index=index, state="up")
+        return True
+
+    def remove_address(self, index: int, address: IPv4Address) -> None:
+        """Take our device's address away, and with it the default route that has it as source. HostError.
+
+        Unlike the loss of the route alone, this leaves no socket that sends from the address by another way.
+        """
+        with reported(f"cannot remove {address}", gone_is_fine=True):
+            self._ip.addr("del", index=index, address=str(address), prefixlen=32)
+
     def add_default_route(self, index: int, route: Ipv4Default) -> None:
         """A new IPv4 default route into our device. HostError, also when any route of this metric exists."""
         with reported("cannot add the IPv4 default route"):
@@ -153,7 +150,69 @@ class Netlink:
     def drop_default_route(self, index: int, route: Ipv4Default) -> None:
         """Take that route away again; a route that is already gone is no error. HostError."""
         with reported("cannot remove the IPv4 default route", gone_is_fine=True):
-            self._ip.route("del", **_request(index, route))
+            # Without metrics: if some are given, they must be the same.
+            self._ip.route("del", **{**_request(index, route), "metrics": {}})
+
+    def pin(self, index: int, source: IPv4Address, *, mtu_bytes: int) -> None:
+        """Lead what has `source` already into our device, whatever the main table says. HostError.
+
+        Again is fine, with another MTU as well. The route goes with the device; the rule has to be taken away.
+        """
+        with reported(f"cannot pin {source}"):
+            # The rule comes last: nothing that could outlive us is there unless all of it is.
+            self._ip.route("replace", **_pinned_route(index, source), metrics={"mtu": mtu_bytes})
+            try:
+                self._ip.rule("add", **_rule(source, _table(index)))
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:
+                    raise
+
+    def unpin(self, index: int, source: IPv4Address) -> None:
+        """Undo `pin`, also when the device is gone. HostError."""
+        with reported(f"cannot unpin {source}", gone_is_fine=True):
+            self._ip.rule("del", **_rule(source, _table(index)))
+        with reported(f"cannot unpin {source}", gone_is_fine=True):
+            self._ip.route("del", **_pinned_route(index, source))
+
+    def clean_pins(self) -> list[IPv4Address]:
+        """Remove our rules for addresses that no device of ours has; these addresses. HostError."""
+        with reported("cannot read the rules"):
+            rules = [rule for message in self._ip.get_rules(family=socket.AF_INET) for rule in _our_rule(message)]
+        links = self.links().values() if rules else ()
+        used = {(source, _table(link.index)) for link in links for source in link.addresses4}
+        left = [rule for rule in rules if rule not in used]
+        for source, table in left:
+            with reported(f"cannot unpin {source}", gone_is_fine=True):
+                self._ip.rule("del", **_rule(source, table))
+        return [source for source, _ in left]
+
+
+def _table(index: int) -> int:
+    """The routing table that a device of ours has for itself."""
+    return _TABLES | index & 0xFFFF
+
+
+def _rule(source: IPv4Address, table: int) -> dict[str, Any]:
+    return {
+        "family": socket.AF_INET,
+        "src": str(source),
+        "src_len": 32,
+        "table": table,
+        "priority": RULE_PRIORITY,
+        "protocol": ROUTE_PROTOCOL,
+    }
+
+
+def _our_rule(message: Any) -> Iterator[tuple[IPv4Address, int]]:
+    """Its address and table, when the message is about a rule of ours."""
+    source, table = message.get_attr("FRA_SRC"), message.get_attr("FRA_TABLE") or 0
+    tagged = message.get_attr("FRA_PROTOCOL") == ROUTE_PROTOCOL and message.get_attr("FRA_PRIORITY") == RULE_PRIORITY
+    if tagged and source is not None and table & ~0xFFFF == _TABLES:
+        yield IPv4Address(source), table
+
+
+def _pinned_route(index: int, source: IPv4Address) -> dict[str, Any]:
+    return {**_default(index, source), "table": _table(index)}
 
 
 def _host_route(index: int, address: IPv6Address) -> dict[str, Any]:
@@ -161,14 +220,16 @@ def _host_route(index: int, address: IPv6Address) -> dict[str, Any]:
 
 
 def _request(index: int, route: Ipv4Default) -> dict[str, Any]:
+    return {**_default(index, route.source), "priority": route.metric, "metrics": {"mtu": route.mtu_bytes}}
+
+
+def _default(index: int, source: IPv4Address) -> dict[str, Any]:
     return {
         "dst": "0.0.0.0/0",
         "oif": index,
-        "prefsrc": str(route.source),
-        "priority": route.metric,
+        "prefsrc": str(source),
         "proto": ROUTE_PROTOCOL,
         "scope": 253,  # RT_SCOPE_LINK: there is no gateway
-        "metrics": {"mtu": route.mtu_bytes},
     }
 
 
@@ -180,63 +241,10 @@ def reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
     except (NetlinkError, OSError) as error:
         # if_nametoindex() sets no errno: the name is all that can be wrong with it.
         code = int(error.code if isinstance(error, NetlinkError) else error.errno or errno.ENODEV)
-        if gone_is_fine and code in (errno.ESRCH, errno.ENODEV, errno.ENOENT):
+        if gone_is_fine and code in (errno.ESRCH, errno.ENODEV, errno.ENOENT, errno.EADDRNOTAVAIL):
             return
         hint = "run as root" if code == errno.EPERM else ""
         raise HostError(f"{what}: {os.strerror(code)}", errno=code, hint=hint) from error
-
-
-def _sort_address(message: Any, addresses4: dict[int, set[IPv4Address]], addresses6: dict[int, list[Address6]]) -> None:
-    # On point-to-point links IFA_ADDRESS is the peer and IFA_LOCAL our own.
-    text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    if text is None:
-        return
-    address = ip_address(text)
-    index = int(message["index"])
-    if isinstance(address, IPv4Address):
-        addresses4.setdefault(index, set()).add(address)
-        return
-    flags = message.get_attr("IFA_FLAGS")
-    flags = int(message["flags"] if flags is None else flags)
-    if flags & _IFA_F_DADFAILED:
-        return
-    record = Address6(
-        address=address,
-        prefixlen=int(message["prefixlen"]),
-        tentative=bool(flags & _IFA_F_TENTATIVE),
-        deprecated=bool(flags & _IFA_F_DEPRECATED),
-        temporary=bool(flags & _IFA_F_TEMPORARY),
-    )
-    addresses6.setdefault(index, []).append(record)
-
-
-def _default_routes(message: Any) -> Iterable[tuple[int, DefaultRoute]]:
-    """(ifindex, route) of each next hop, when the message is a usable default route of the main table."""
-    table = message.get_attr("RTA_TABLE") or message["table"]
-    if message["dst_len"] != 0 or table != _RT_TABLE_MAIN or message["type"] != _RTN_UNICAST:
-        return
-    metric = int(message.get_attr("RTA_PRIORITY") or 0)
-    hops = message.get_attr("RTA_MULTIPATH")
-    for hop in [message] if hops is None else hops:
-        index = message.get_attr("RTA_OIF") if hops is None else hop["oif"]
-        if index is None or hop["flags"] & _RTNH_F_DEAD_OR_LINKDOWN:
-            continue
-        gateway = hop.get_attr("RTA_GATEWAY")
-        yield int(index), DefaultRoute(gateway=None if gateway is None else ip_address(gateway), metric=metric)
-
-
-def _ipv6_mtu(message: Any) -> int:
-    """The device's MTU, lowered to the IPv6 one where a Router Advertisement or the administrator set that."""
-    device_mtu = int(message.get_attr("IFLA_MTU") or 0)
-    families = message.get_attr("IFLA_AF_SPEC")
-    ipv6 = families.get_attr("AF_INET6") if families is not None else None
-    conf = ipv6.get_attr("IFLA_INET6_CONF") if ipv6 is not None else None
-    return min(device_mtu, int(conf["mtu"])) if conf is not None else device_mtu
-
-
-def _link_address(message: Any) -> bytes | None:
-    address = message.get_attr("IFLA_ADDRESS")
-    return bytes.fromhex(address.replace(":", "")) if message["ifi_type"] == _ARPHRD_ETHER and address else None
 
 
 class Monitor:

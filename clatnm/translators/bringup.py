@@ -14,7 +14,7 @@ from clatnm.translators.device import (
     DeviceTranslator,
     FastPath,
     UplinkSockets,
-    default_route,
+    lead_in,
     take_in,
     worker_config,
 )
@@ -33,7 +33,7 @@ async def start(
     try:
         uplink = UplinkSockets(plan, neighbours_only=fast_path is not None)
         index = await _hand_over(host, worker, plan, uplink, fast_path=fast_path, relay=relay)
-        await host.do(lambda kernel: kernel.add_default_route(index, default_route(plan)))
+        await lead_in(host, index, plan)
     except BaseException:
         if fast_path is not None:
             await fast_path.close()

@@ -44,6 +44,27 @@ async def take_in(host: Host, index: int, plan: Plan) -> None:
             await host.do(lambda kernel: kernel.take_in(index, plan.clat_v6))
 
 
+async def lead_in(host: Host, index: int, plan: Plan) -> None:
+    """Lead packets into the device, now that there is somebody to take them: all, or only old connections'. HostError.
+
+    Whoever calls it with a plan that is not offered must `let_off` in the end: that alone outlives the device.
+    """
+    if plan.offered:
+        await host.do(lambda kernel: kernel.add_default_route(index, default_route(plan)))
+        return
+    try:
+        await host.do(lambda kernel: kernel.pin(index, plan.clat_v4, mtu_bytes=plan.ipv4_mtu_bytes))
+    except BaseException:  # cancelled included: it is done all the same
+        await let_off(host, index, plan)
+        raise
+
+
+async def let_off(host: Host, index: int, plan: Plan) -> None:
+    """Lead no old connections into the device any more."""
+    with contextlib.suppress(HostError):
+        await host.do(lambda kernel: kernel.unpin(index, plan.clat_v4))
+
+
 class UplinkSockets:
     """The uplink's side: the process has copies, these here stay to follow a changed address. HostError."""
 
@@ -92,6 +113,7 @@ class DeviceTranslator:
         self._worker = worker
         self._plan = plan
         self._index = index
+        self._pinned = not plan.offered
         self._uplink = uplink
         self._fast_path = fast_path
         self._relayed = relayed
@@ -107,8 +129,10 @@ class DeviceTranslator:
             self._worker.update(self._config(plan))
         if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
             await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
-        if default_route(plan) != default_route(old):
-            await self._move_route(old, plan)
+        if _way(plan) != _way(old):
+            await self._lead_otherwise(old, plan)
+        if plan.device != old.device:
+            await self._rename(plan)
 
     def _config(self, plan: Plan) -> WorkerConfig:
         return worker_config(plan, hooked=self._fast_path is not None, relayed=self._relayed)
@@ -119,18 +143,29 @@ class DeviceTranslator:
             with contextlib.suppress(HostError):
                 await self._host.do(lambda kernel: kernel.let_go(self._index, old.clat_v6))
 
-    async def _move_route(self, old: Plan, plan: Plan) -> None:
+    async def _lead_otherwise(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""
-        if plan.metric == old.metric:
+        if plan.offered and old.offered and plan.metric == old.metric:
             await self._host.do(lambda kernel: kernel.change_default_route(self._index, default_route(plan)))
-        else:
-            await self._host.do(lambda kernel: kernel.add_default_route(self._index, default_route(plan)))
+            return
+        self._pinned = self._pinned or not plan.offered
+        await lead_in(self._host, self._index, plan)
+        if old.offered:
             await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(old)))
+        elif plan.offered:
+            await self._host.do(lambda kernel: kernel.unpin(self._index, plan.clat_v4))
+            self._pinned = False
+
+    async def _rename(self, plan: Plan) -> None:
+        if await self._host.do(lambda kernel: kernel.rename_device(self._index, plan.device)):
+            await take_in(self._host, self._index, plan)
+            await lead_in(self._host, self._index, plan)
 
     async def stop(self) -> None:
-        # The route first: new connections go elsewhere at once instead of into a device on its way out.
+        # The address first: new connections go elsewhere at once instead of into a device on its way out, and old ones
+        # do not go elsewhere with an address that is unknown there.
         with contextlib.suppress(HostError):
-            await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(self._plan)))
+            await self._host.do(lambda kernel: kernel.remove_address(self._index, self._plan.clat_v4))
         await self._worker.stop()
         await self._close()
 
@@ -147,6 +182,9 @@ class DeviceTranslator:
         self._uplink.close()
         if self._fast_path is not None:
             await self._fast_path.close()
+        if self._pinned:
+            await let_off(self._host, self._index, self._plan)
+            self._pinned = False
 
 
 def worker_config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
@@ -170,3 +208,8 @@ def _neighbour_discovery(plan: Plan) -> bool:
 
 def default_route(plan: Plan) -> Ipv4Default:
     return Ipv4Default(source=plan.clat_v4, metric=plan.metric, mtu_bytes=plan.ipv4_mtu_bytes)
+
+
+def _way(plan: Plan) -> Ipv4Default | int:
+    """What of a plan the kernel's routes are made of."""
+    return default_route(plan) if plan.offered else plan.ipv4_mtu_bytes

@@ -29,6 +29,10 @@ class FakeMachine:
         self.done: list[str] = []
         self.refuse: set[str] = set()
         self.route: tuple[int, int] | None = None
+        self.pinned_mtu: int | None = None
+        self.rule = False
+        self.name = PLAN.device
+        self.renames_live = True
         self.taken_in: set[IPv6Address] = set()
         self.config: WorkerConfig | None = None
         self.running = False
@@ -40,6 +44,15 @@ class FakeMachine:
         self.done.append(what)
         if what in self.refuse:
             raise HostError(f"{what} refused", errno=1)
+
+    def left(self) -> tuple[object, ...]:
+        """What of a translator is still there; all False when nothing is."""
+        routes = self.route is not None or self.pinned_mtu is not None
+        return self.running, self.hooked, routes, self.rule
+
+    def go_down(self) -> None:
+        self.route = self.pinned_mtu = None
+        self.taken_in.clear()
 
     # kernel
 
@@ -95,6 +108,30 @@ class FakeMachine:
         if self.route is not None and self.route[0] == route.metric:
             self.route = None
 
+    def pin(self, index: int, source: IPv4Address, *, mtu_bytes: int) -> None:
+        assert (index, source) == (INDEX, PLAN.clat_v4)
+        self.pinned_mtu = mtu_bytes
+        self.rule = True
+        self.do("pin")  # the worst case: refused half-way
+
+    def unpin(self, index: int, source: IPv4Address) -> None:
+        assert (index, source) == (INDEX, PLAN.clat_v4)
+        self.do("unpin")
+        self.pinned_mtu, self.rule = None, False
+
+    def remove_address(self, index: int, address: IPv4Address) -> None:
+        assert (index, address) == (INDEX, PLAN.clat_v4)
+        self.do("remove_address")
+        self.route = None
+
+    def rename_device(self, index: int, name: str) -> bool:
+        assert index == INDEX
+        self.do(f"rename to {name}")
+        self.name = name
+        if not self.renames_live:
+            self.go_down()
+        return not self.renames_live
+
     # process
 
     async def spawn(self) -> FakeWorker:
@@ -119,6 +156,7 @@ class FakeWorker:
     async def stop(self) -> Ended:
         self._machine.do("stop process")
         self._machine.running = False
+        self._machine.go_down()
         return Ended(error="stopped")
 
     async def counters(self) -> Mapping[str, Any]:
@@ -126,6 +164,7 @@ class FakeWorker:
 
     async def ended(self) -> Ended:
         self._machine.running = False
+        self._machine.go_down()
         return Ended(error="died")
 
 

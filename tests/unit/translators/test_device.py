@@ -54,7 +54,7 @@ def play(machine: FakeMachine, scene: Scene, *, plan: Plan = PLAN, hooks: bool =
         del machine.done[:]
         await scene(machine, translator)
         await translator.stop()
-        assert (machine.running, machine.hooked, machine.route) == (False, False, None)
+        assert not any(machine.left())
         assert descriptors() == before
 
     run_virtual(work())
@@ -82,7 +82,7 @@ def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: st
         machine.refuse = {step}
         with pytest.raises(HostError, match=f"{step} refused"):
             await start(machine, hooks=hooks)
-        assert (machine.running, machine.hooked, machine.route) == (False, False, None)
+        assert not any(machine.left())
         assert descriptors() == before
 
     run_virtual(work())
@@ -198,20 +198,20 @@ def test_refused_update_is_told(machine: FakeMachine, fault: str) -> None:
 # Stop and end
 
 
-def test_route_goes_first(machine: FakeMachine) -> None:
+def test_address_and_route_go_first(machine: FakeMachine) -> None:
     async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
         await translator.stop()
-        assert machine.done == ["drop_default_route", "stop process"]
+        assert machine.done == ["remove_address", "stop process"]
 
     play(machine, scene)
 
 
-def test_route_that_cannot_be_dropped_goes_with_the_process(machine: FakeMachine) -> None:
+def test_address_that_cannot_be_removed_goes_with_the_process(machine: FakeMachine) -> None:
     async def work() -> None:
         translator = await start(machine)
-        machine.refuse = {"drop_default_route"}
+        machine.refuse = {"remove_address"}
         await translator.stop()
-        assert not machine.running
+        assert not any(machine.left())
 
     run_virtual(work())
 
