@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`/etc/clatnm/clatnm.conf`: read, checked, and turned into `Settings`."""
+"""`/etc/clatnm/`: read, checked, and turned into `Settings`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
+from typing import Any, TypeVar
 
-from clatnm.errors import ConfigError, HostError
+from clatnm.errors import ConfigError, HostError, ParseError
 from clatnm.model import Mode, Settings
+from clatnm.proto.nat64 import parse_prefix
 
 CONFIG_DIR = Path("/etc/clatnm")
 STATE_DIR = Path("/var/lib/clatnm")
 CONFIG_NAME = "clatnm.conf"
+CONNECTIONS_NAME = "connections.d"
 
 _SECTION = "clatnm"
 _SECRET_BYTES = 32
+_MAX_SECONDS = 86400
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
     **dict.fromkeys(("no", "off", "false", "0"), Mode.NO),
     **dict.fromkeys(("auto", "yes", "on", "true", "1"), Mode.AUTO),
@@ -37,25 +45,49 @@ def parse_mode(text: str) -> Mode:
 def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     """The settings in `directory`; the defaults where there is no file.
 
-    ConfigError names file and line of the first mistake; nothing of a faulty file is used.
+    `clatnm.conf` holds for all connections, `connections.d/UUID.conf` for one. ConfigError names file and line of the
+    first mistake; nothing is used then.
     """
     path = directory / CONFIG_NAME
+    text = _read(path)
+    common = Settings() if text is None else parse(text, source=str(path), backends=backends)
+    connections: dict[str, Settings] = {}
+    for file in _files(directory / CONNECTIONS_NAME):
+        if not _UUID.fullmatch(file.stem):
+            hint = "see: nmcli -g connection.uuid connection show NAME"
+            raise ConfigError(f"{file}: the name is not the UUID of a connection", hint=hint)
+        own = _read(file)
+        if own is not None:
+            connections[file.stem] = parse(own, source=str(file), backends=backends, common=common)
+    return replace(common, connections=connections)
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix == ".conf")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{directory}: {error.strerror}", hint="the directory must be readable, or absent") from error
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file; None when there is none. ConfigError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
             raise ConfigError(f"{path}: not a regular file")
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Settings()
+        return None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="the file must be readable, or absent") from error
-    return parse(text, source=str(path), backends=backends)
 
 
-def parse(text: str, *, source: str, backends: tuple[str, ...]) -> Settings:
-    """Parse the configuration file's text; `source` is its name for messages."""
+def parse(text: str, *, source: str, backends: tuple[str, ...], common: Settings | None = None) -> Settings:
+    """Parse a configuration file's text; `source` is its name for messages, `common` holds where it says nothing."""
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"), default_section="")
     try:
         parser.read_string(text, source=source)
@@ -65,21 +97,85 @@ def parse(text: str, *, source: str, backends: tuple[str, ...]) -> Settings:
         if section != _SECTION:
             header = rf"\[{re.escape(section)}\]"
             raise _fault(text, source, header, f"unknown section [{section}]", "the only one is [clatnm]")
-    mode, backend = Mode.AUTO, "auto"
+
+    def backend(value: str) -> str:
+        return _one_of("backend", value, ("auto", *backends))
+
+    readers: dict[str, Callable[[str], Any]] = {**_READERS, "backend": backend}
+    given: dict[str, Any] = {}
     for key, value in parser[_SECTION].items() if parser.has_section(_SECTION) else ():
-        if key == "mode":
-            try:
-                mode = parse_mode(value)
-            except ConfigError as error:
-                raise _key_fault(text, source, key, error.what, error.hint) from None
-        elif key == "backend":
-            if value not in ("auto", *backends):
-                known = ", ".join(("auto", *backends))
-                raise _key_fault(text, source, key, f"unknown backend {value!r}", f"one of: {known}")
-            backend = value
-        else:
-            raise _key_fault(text, source, key, f"unknown key {key!r}", "known keys: backend, mode")
-    return Settings(mode=mode, backend=backend)
+        if key not in readers:
+            known = ", ".join(sorted(readers))
+            raise _key_fault(text, source, key, f"unknown key {key!r}", f"known keys: {known}")
+        try:
+            given[_FIELDS.get(key, key.replace("-", "_"))] = readers[key](value)
+        except ConfigError as error:
+            raise _key_fault(text, source, key, error.what, error.hint) from None
+    return replace(common or Settings(), written=frozenset(given), **given)
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ConfigError(f"unknown {what} {value!r}", hint=f"one of: {', '.join(known)}")
+    return value
+
+
+def _flag(value: str) -> bool:
+    try:
+        return _FLAGS[value.strip().lower()]
+    except KeyError:
+        raise ConfigError(f"{value!r} is neither yes nor no", hint="yes or no") from None
+
+
+def _seconds(value: str) -> int:
+    if not value.isascii() or not value.isdecimal() or int(value) > _MAX_SECONDS:
+        raise ConfigError(f"{value!r} is no number of seconds", hint=f"0 to {_MAX_SECONDS}")
+    return int(value)
+
+
+def _prefix(value: str) -> IPv6Network | None:
+    try:
+        return parse_prefix(value)
+    except ParseError as error:
+        raise ConfigError(error.what, hint="a NAT64 prefix, as 64:ff9b::/96") from None
+
+
+def _resolvers(value: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    return tuple(_address(word, ip_address) for word in _words(value))
+
+
+def _targets(value: str) -> tuple[IPv4Address, ...]:
+    targets = tuple(_address(word, IPv4Address) for word in _words(value))
+    if not targets:
+        raise ConfigError("no address is given", hint="IPv4 addresses that answer a ping; or plat-check = no")
+    return targets
+
+
+def _words(value: str) -> list[str]:
+    return value.replace(",", " ").split()
+
+
+def _address(word: str, kind: Callable[[str], _A]) -> _A:
+    try:
+        return kind(word)
+    except ValueError:
+        raise ConfigError(f"{word!r} is not an address", hint="addresses with commas between them") from None
+
+
+_A = TypeVar("_A")
+_FLAGS = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
+_FIELDS = {"drain": "drain_s"}  # key → field of Settings, where the one does not follow from the other
+_READERS: dict[str, Callable[[str], Any]] = {
+    "mode": parse_mode,
+    "prefix": _prefix,
+    "fallback-prefix": _prefix,
+    "dns64": _flag,
+    "dns64-servers": _resolvers,
+    "plat-check": _flag,
+    "plat-check-targets": _targets,
+    "drain": _seconds,
+}
+KEYS = tuple(sorted((*_READERS, "backend")))
 
 
 def _syntax_fault(error: configparser.Error, source: str) -> ConfigError:

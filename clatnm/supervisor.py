@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Carries steps out, one translator a connection, and remembers what came of it.
+"""Carries steps out, and remembers what came of them.
 
 A connection is in a state only after the effect that leads there has succeeded. Each step runs in a task of its own, so
-a slow start of one connection delays no other; while it runs, `diff` leaves that connection alone.
+a slow start of one connection delays no other; while it runs, `diff` leaves that connection alone. Translators go by
+`Plan.key`, failures by interface.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class _Run:
     began: float
     translator: Translator | None = None
     start_ms: float = 0.0
+    withdrawn_at: float | None = None
 
 
 class Supervisor:
@@ -47,17 +49,20 @@ class Supervisor:
         self.retries: dict[str, Retry] = {}
 
     def running(self) -> dict[str, Running]:
-        """What exists now, by interface."""
-        return {name: Running(plan=run.plan, state=run.state) for name, run in self._runs.items()}
+        """What exists now, by `Plan.key`."""
+        return {
+            key: Running(plan=run.plan, state=run.state, withdrawn_at=run.withdrawn_at)
+            for key, run in self._runs.items()
+        }
 
-    def start_ms(self, interface: str) -> float:
-        """How long the translator of `interface` took to come up, in milliseconds."""
-        run = self._runs.get(interface)
+    def start_ms(self, key: str) -> float:
+        """How long this translator took to come up, in milliseconds."""
+        run = self._runs.get(key)
         return run.start_ms if run else 0.0
 
-    async def counters(self, interface: str) -> Mapping[str, Any]:
+    async def counters(self, key: str) -> Mapping[str, Any]:
         """The counters of one translator; empty while there is none."""
-        run = self._runs.get(interface)
+        run = self._runs.get(key)
         return await run.translator.counters() if run and run.translator else {}
 
     def forget_failures(self, keep: Collection[str]) -> None:
@@ -69,14 +74,18 @@ class Supervisor:
         for step in steps:
             match step:
                 case Start(plan=plan):
-                    run = self._runs[plan.interface] = _Run(plan, RunState.STARTING, self._clock())
+                    run = self._runs[plan.key] = _Run(plan, RunState.STARTING, self._clock())
                     self._spawn(self._start(run))
                 case Update(plan=plan):
-                    run = self._runs[plan.interface]
+                    run = self._runs[plan.key]
                     run.plan, run.state = plan, RunState.STARTING
+                    if plan.offered:
+                        run.withdrawn_at = None
+                    elif run.withdrawn_at is None:
+                        run.withdrawn_at = self._clock()
                     self._spawn(self._update(run))
                 case Stop(plan=plan):
-                    run = self._runs[plan.interface]
+                    run = self._runs[plan.key]
                     run.state = RunState.STOPPING
                     self._spawn(self._stop(run))
                 case _:
@@ -134,7 +143,7 @@ class Supervisor:
             ended = await translator.ended()
         except Exception as error:
             ended = Ended(error=_words(error))
-        if run.state is RunState.STOPPING or self._runs.get(run.plan.interface) is not run:
+        if run.state is RunState.STOPPING or self._runs.get(run.plan.key) is not run:
             return
         if ended.collision:
             log.warning("%s: another host uses %s; taking another address", run.plan.interface, ended.collision)
@@ -155,8 +164,8 @@ class Supervisor:
         self._gone(run)
 
     def _gone(self, run: _Run) -> None:
-        if self._runs.get(run.plan.interface) is run:
-            del self._runs[run.plan.interface]
+        if self._runs.get(run.plan.key) is run:
+            del self._runs[run.plan.key]
         self._changed()
 
 

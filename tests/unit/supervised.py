@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from clatnm.model import Plan, RunState, Step, Verdict
-from clatnm.policy.plan import decide, diff, wake_at
+from clatnm.policy.plan import decide
+from clatnm.policy.steps import diff, wake_at, wanted
 from clatnm.supervisor import Supervisor
 from clatnm.translators.base import Backend, Ended
 from tests.unit.aio import run_virtual, settle
@@ -77,7 +78,7 @@ class FakeBackend:
     async def start(self, plan: Plan) -> FakeTranslator:
         self.starts.append(plan)
         await self.take("start")
-        assert all(other.plan.interface != plan.interface for other in self.alive), "two translators on one uplink"
+        assert all(other.plan.key != plan.key for other in self.alive), "one translator twice"
         translator = FakeTranslator(self, plan)
         self.alive.append(translator)
         return translator
@@ -104,7 +105,7 @@ class Stage:
     async def look(self) -> None:
         """Decide and apply, then let things happen."""
         world = replace(self.world, running=self.supervisor.running(), retries=self.supervisor.retries)
-        self.supervisor.apply(diff(world.running, [v.plan for v in decide(world, self.now) if v.plan]))
+        self.supervisor.apply(diff(world.running, wanted(decide(world, self.now))))
         await settle()
 
     async def apply(self, *steps: Step) -> None:
@@ -112,7 +113,8 @@ class Stage:
         await settle()
 
     def states(self) -> dict[str, RunState]:
-        return {name: run.state for name, run in self.supervisor.running().items()}
+        """By interface: here each has one translator."""
+        return {run.plan.interface: run.state for run in self.supervisor.running().values()}
 
     def wake(self) -> float | None:
         world = replace(self.world, retries=self.supervisor.retries)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from dataclasses import fields, replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from clatnm.model import Mode, Settings
 BACKENDS = ("ebpf", "tun")
 FORM = "the form is: [clatnm], then key = value"
 MODES = "one of: auto, force, no"
-KEYS = "known keys: backend, mode"
+KEYS = f"known keys: {', '.join(config.KEYS)}"
 
 
 def parse(text: str) -> Settings:
@@ -38,12 +40,31 @@ ACCEPTED: dict[str, tuple[str, Settings]] = {
     "windows-line-ends": ("[clatnm]\r\nmode = no\r\n", Settings(mode=Mode.NO)),
     "no-line-end": ("[clatnm]\nmode=no", Settings(mode=Mode.NO)),
     "percent-is-no-magic": ("[clatnm]\n# 100 %(mode)s\nmode = no\n", Settings(mode=Mode.NO)),
+    "prefix": ("[clatnm]\nprefix = 2001:db8:64::/96\n", Settings(prefix=IPv6Network("2001:db8:64::/96"))),
+    "clatd-39-fallback": (
+        "[clatnm]\nfallback-prefix = 64:ff9b::/96\n",
+        Settings(fallback_prefix=IPv6Network("64:ff9b::/96")),
+    ),
+    "clatd-c16-length-40": ("[clatnm]\nprefix = 2001:db8::/40\n", Settings(prefix=IPv6Network("2001:db8::/40"))),
+    "dns": (
+        "[clatnm]\ndns64 = off\ndns64-servers = 2001:db8::53, 192.0.2.53\n",
+        Settings(dns64=False, dns64_servers=(IPv6Address("2001:db8::53"), IPv4Address("192.0.2.53"))),
+    ),
+    "plat-check": (
+        "[clatnm]\nplat-check = no\nplat-check-targets = 192.0.2.1 192.0.2.2\n",
+        Settings(plat_check=False, plat_check_targets=(IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"))),
+    ),
+    "drain": ("[clatnm]\ndrain = 0\n", Settings(drain_s=0)),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), ACCEPTED.values(), ids=ACCEPTED)
 def test_file_is_read(text: str, expected: Settings) -> None:
-    assert parse(text) == expected
+    found = parse(text)
+    assert replace(found, written=frozenset()) == expected
+    assert found.written == {
+        field.name for field in fields(expected) if getattr(expected, field.name) != getattr(Settings(), field.name)
+    }
 
 
 # Text, line of the mistake, what is said, hint
@@ -53,6 +74,39 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "value-over-two-lines": ("[clatnm]\nmode = auto\n  no\n", 2, r"mode 'auto\nno' is unknown", MODES),
     "unknown-backend": ("[clatnm]\nbackend = magic\n", 2, "unknown backend 'magic'", "one of: auto, ebpf, tun"),
     "backend-is-exact": ("[clatnm]\nbackend = TUN\n", 2, "unknown backend 'TUN'", "one of: auto, ebpf, tun"),
+    "prefix-length": (
+        "[clatnm]\nprefix = 2001:db8::/80\n",
+        2,
+        "2001:db8::/80: a NAT64 prefix has 32, 40, 48, 56, 64 or 96 bits",
+        "a NAT64 prefix, as 64:ff9b::/96",
+    ),
+    "no-prefix": (
+        "[clatnm]\nfallback-prefix = yes\n",
+        2,
+        "'yes' is not an IPv6 prefix",
+        "a NAT64 prefix, as 64:ff9b::/96",
+    ),
+    "no-resolver": (
+        "[clatnm]\ndns64-servers = dns.test\n",
+        2,
+        "'dns.test' is not an address",
+        "addresses with commas between them",
+    ),
+    "target-is-ipv4": (
+        "[clatnm]\nplat-check-targets = 2001:db8::1\n",
+        2,
+        "'2001:db8::1' is not an address",
+        "addresses with commas between them",
+    ),
+    "no-target": (
+        "[clatnm]\nplat-check-targets =\n",
+        2,
+        "no address is given",
+        "IPv4 addresses that answer a ping; or plat-check = no",
+    ),
+    "no-flag": ("[clatnm]\ndns64 = maybe\n", 2, "'maybe' is neither yes nor no", "yes or no"),
+    "negative-drain": ("[clatnm]\ndrain = -1\n", 2, "'-1' is no number of seconds", "0 to 86400"),
+    "long-drain": ("[clatnm]\ndrain = 86401\n", 2, "'86401' is no number of seconds", "0 to 86400"),
     "unknown-key": ("[clatnm]\nmode = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
     "key-that-another-begins-with": ("[clatnm]\nmode = no\nmod = no\n", 3, "unknown key 'mod'", KEYS),
     "key-in-a-comment-before": ("[clatnm]\n# modus = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
@@ -221,3 +275,38 @@ def test_secret_that_cannot_be_written_leaves_nothing_behind(
         config.load_secret(tmp_path)
     assert caught.value.errno == number
     assert list(tmp_path.iterdir()) == []
+
+
+# One connection's file
+
+UUID = "bbcd7cc0-dfd2-4e95-8d38-c9bc4872809c"
+
+
+def connection_file(directory: Path, text: str, *, name: str = f"{UUID}.conf") -> Path:
+    file = directory / "connections.d" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_connection_file_goes_over_the_common_one(tmp_path: Path) -> None:
+    (tmp_path / "clatnm.conf").write_text("[clatnm]\nmode = force\ndrain = 5\n", encoding="utf-8")
+    connection_file(tmp_path, "[clatnm]\ndrain = 7\n")
+    connection_file(tmp_path, "not ours", name="README")
+    loaded = config.load(tmp_path, backends=BACKENDS)
+    own = loaded.of(UUID)
+    assert (own.mode, own.drain_s, own.written) == (Mode.FORCE, 7, {"drain_s"})
+    other = loaded.of("another")
+    assert (other.mode, other.drain_s) == (Mode.FORCE, 5)
+
+
+def test_mistake_in_a_connection_file_names_that_file(tmp_path: Path) -> None:
+    file = connection_file(tmp_path, "[clatnm]\n\nmodus = no\n")
+    with pytest.raises(ConfigError, match=f"^{file}:3: unknown key 'modus'"):
+        config.load(tmp_path, backends=BACKENDS)
+
+
+def test_connection_file_without_a_uuid_is_a_mistake(tmp_path: Path) -> None:
+    file = connection_file(tmp_path, "[clatnm]\n", name="Home.conf")
+    with pytest.raises(ConfigError, match=f"^{file}: the name is not the UUID of a connection .*nmcli"):
+        config.load(tmp_path, backends=BACKENDS)

@@ -27,7 +27,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "log": frozenset(),
     "notify": frozenset(),
     "model": frozenset({"compat"}),
-    "config": frozenset({"compat", "errors", "model"}),
+    "config": frozenset({"compat", "errors", "model", "proto"}),
     "status": frozenset({"compat", "model"}),
     # pure
     "proto": frozenset({"compat", "errors"}),

@@ -26,14 +26,14 @@ def test_started_translator_is_on_only_when_it_runs() -> None:
         await stage.apply(Start(plan=PLAN))
         assert stage.states() == {"wlan0": RunState.STARTING}
         assert stage.changes == 0
-        assert await stage.supervisor.counters("wlan0") == {}
+        assert await stage.supervisor.counters(PLAN.key) == {}
         stage.backend.gates["start"].set()
         await settle()
         assert stage.states() == {"wlan0": RunState.ON}
-        assert stage.supervisor.running()["wlan0"].plan == PLAN
+        assert stage.supervisor.running()[PLAN.key].plan == PLAN
         assert stage.changes == 1
-        assert await stage.supervisor.counters("wlan0") == {"device": "clat-wlan0"}
-        assert stage.supervisor.start_ms("wlan0") >= 0
+        assert await stage.supervisor.counters(PLAN.key) == {"device": "clat-wlan0"}
+        assert stage.supervisor.start_ms(PLAN.key) >= 0
 
     play(scene)
 
@@ -230,7 +230,7 @@ def test_update_changes_the_running_translator() -> None:
         stage.backend.gates["update"].set()
         await settle()
         assert stage.states() == {"wlan0": RunState.ON}
-        assert stage.supervisor.running()["wlan0"].plan == LIVE
+        assert stage.supervisor.running()[PLAN.key].plan == LIVE
         assert stage.backend.alive == [translator]
         assert translator.plan == LIVE
 
@@ -386,3 +386,20 @@ def test_failures_are_logged_once_with_what_comes_next(caplog: pytest.LogCapture
         "wlan0: no tun; trying again",
         "wlan0: no tun; next try in 1 s",
     ]
+
+
+def test_withdrawal_is_dated_until_the_route_is_back() -> None:
+    withdrawn = replace(PLAN, offered=False)
+
+    async def scene(stage: Stage) -> None:
+        await stage.apply(Start(plan=PLAN))
+        assert stage.supervisor.running()[PLAN.key].withdrawn_at is None
+        stage.now += 5
+        await stage.apply(Update(old=PLAN, plan=withdrawn))
+        stage.now += 5
+        await stage.apply(Update(old=withdrawn, plan=replace(withdrawn, metric=900)))
+        assert stage.supervisor.running()[PLAN.key].withdrawn_at == NOW + 5
+        await stage.apply(Update(old=withdrawn, plan=PLAN))
+        assert stage.supervisor.running()[PLAN.key].withdrawn_at is None
+
+    play(scene)
