@@ -19,8 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     with Netlink() as kernel:
         found = cleanup(kernel)
-    for name in found:
-        print(f"{name}: removed the hook of a translator that is gone")
+    for what in found:
+        print(f"removed {what} of a translator that is gone")
     if not found:
         print("nothing to clean up")
     return EXIT_OK if found else EXIT_NOTHING_TO_DO

@@ -8,8 +8,10 @@ from clatnm.kernel.netlink import Netlink
 
 
 def cleanup(kernel: Netlink) -> list[str]:
-    """Remove it; the names of the devices it was on. A running translator's is left alone. HostError.
+    """Remove it; what it was, as `the hook on up0`. A running translator's is left alone. HostError.
 
-    Only hooks on clsact can be left: device, address, routes and tcx hooks die with the process that held them.
+    Only hooks on clsact can be left, and the rule that keeps old connections in a device without a default route:
+    device, address, routes and tcx hooks die with the process that held them.
     """
-    return clsact.clean(kernel)
+    hooks = [f"the hook on {name}" for name in clsact.clean(kernel)]
+    return hooks + [f"the rule for {source}" for source in kernel.clean_pins()]

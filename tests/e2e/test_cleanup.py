@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hooks on clsact are the only thing that can outlive a killed translator: they are found again and removed."""
+"""Hooks on clsact can outlive a killed translator: they are found again and removed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_cleanup_removes_the_hook_of_a_killed_translator(connected: Lab) -> None
     killed(connected)
     assert FILTER in hooks(connected)
     result = connected.host.clatnm("cleanup")
-    assert result.stdout == "up0: removed the hook of a translator that is gone\n"
+    assert result.stdout == "removed the hook on up0 of a translator that is gone\n"
     assert FILTER not in hooks(connected)
     again = connected.host.clatnm("cleanup", check=False)
     assert (again.returncode, again.stdout) == (3, "nothing to clean up\n")

@@ -179,7 +179,7 @@ def test_daemon_reads_and_keeps_where_it_is_told_to(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("found", "status", "out"),
     [
-        (["eth0", "wlan0"], 0, "{}: removed the hook of a translator that is gone"),
+        (["the hook on eth0", "the rule for 192.0.0.1"], 0, "removed {} of a translator that is gone"),
         ([], 3, "nothing to clean up"),
     ],
 )

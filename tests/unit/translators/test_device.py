@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
@@ -14,51 +13,12 @@ import pytest
 from clatnm.errors import HostError, TranslatorError
 from clatnm.kernel import tun
 from clatnm.model import Plan
-from clatnm.translators import available, bringup, device
-from clatnm.translators.process import WorkerProcess
+from clatnm.translators import available, device
 from clatnm.translators.tun import TunBackend
 from clatnm.worker.wire import WorkerConfig
 from tests.unit.aio import run_virtual
-from tests.unit.translators.fake_machine import PLAN, STEPS, FakeHooks, FakeHost, FakeMachine
-
-
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
-
-
-Scene = Callable[[FakeMachine, device.DeviceTranslator], Awaitable[None]]
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
-    fake = FakeMachine()
-    monkeypatch.setattr(tun, "open_tun", fake.open_tun)
-    monkeypatch.setattr(device, "open_packet_socket", fake.open_packets)
-    monkeypatch.setattr(device, "join_solicited_node", fake.join)
-    monkeypatch.setattr(device, "refilter", fake.refilter)
-    monkeypatch.setattr(WorkerProcess, "spawn", fake.spawn)
-    return fake
-
-
-async def start(machine: FakeMachine, *, plan: Plan = PLAN, hooks: bool = False) -> device.DeviceTranslator:
-    host: Any = FakeHost(machine)
-    return await bringup.start(host, plan, FakeHooks(machine) if hooks else None)
-
-
-def play(machine: FakeMachine, scene: Scene, *, plan: Plan = PLAN, hooks: bool = False) -> None:
-    """Start, clear the notes, play, stop: nothing is left."""
-
-    async def work() -> None:
-        before = descriptors()
-        translator = await start(machine, plan=plan, hooks=hooks)
-        del machine.done[:]
-        await scene(machine, translator)
-        await translator.stop()
-        assert not any(machine.left())
-        assert descriptors() == before
-
-    run_virtual(work())
-
+from tests.unit.translators.fake_machine import PLAN, STEPS, FakeHost, FakeMachine
+from tests.unit.translators.staged import descriptors, play, start
 
 # Start
 
