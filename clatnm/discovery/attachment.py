@@ -2,8 +2,9 @@
 """Is the IPv4 we have from here? Detecting network attachment (RFC 4436) after a carrier came back.
 
 A network manager keeps a DHCPv4 lease over a short loss of carrier, and for minutes when the other network has no DHCP
-server to refuse it. So after each flap the known IPv4 gateways are asked, by ARP, whether they are there. One that is
-silent is dead: its default route leads nowhere. One never seen before came with this network and needs no question.
+server to refuse it. So after each flap, and at each other access point, the known IPv4 gateways are asked, by ARP,
+whether they are there. One that is silent is dead: its default route leads nowhere. One never seen before came with
+this network and needs no question.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 # A gateway on the same link answers within milliseconds; two repetitions make up for lost frames.
 _PROBES = 3
 _INTERVAL_S = 0.1
+# An access point may not forward anything before it has authenticated us.
+_INTERVAL_AFTER_ROAM_S = 0.4
 # A dead one may come back, or may be a new one of the same address.
 _DEAD_INTERVAL_S = 5.0
 _MAX_SUSPECTS = 16
@@ -36,6 +39,7 @@ class _Watch:
         self.trusted: set[IPv4Address] = set()
         self.suspects: set[IPv4Address] = set()
         self.asked = 0
+        self.interval_s = _INTERVAL_S
         self.socket: ArpSocket | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -47,13 +51,18 @@ class _Watch:
         flapped = self.link.carrier_changes != link.carrier_changes
         self.link = link
         if flapped:
-            self.suspects |= self.trusted
-            self.trusted.clear()
-            self.asked = 0
+            self.doubt(interval_s=_INTERVAL_S)
         if len(self.suspects) > _MAX_SUSPECTS:
             self.suspects &= _gateways(link)
         self.trusted |= _gateways(link) - self.suspects
         return flapped
+
+    def doubt(self, *, interval_s: float) -> None:
+        """All gateways known so far may be of another network."""
+        self.suspects |= self.trusted
+        self.trusted.clear()
+        self.asked = 0
+        self.interval_s = interval_s
 
     @property
     def silent(self) -> set[IPv4Address]:
@@ -90,6 +99,16 @@ class Attachment:
             if watch.silent and watch.timer is None:
                 self._ask(watch)
 
+    def suspect(self, ifindex: int) -> None:
+        """A link has another access point, without its carrier having been away: ask for its known gateways."""
+        watch = self._watches.get(ifindex)
+        if watch is None:
+            return
+        self._rest(watch)
+        watch.doubt(interval_s=_INTERVAL_AFTER_ROAM_S)
+        if watch.silent:
+            self._ask(watch)
+
     def dead(self, interface: str) -> frozenset[IPv4Address]:
         """The IPv4 gateways of a link that do not answer."""
         return next((watch.dead for watch in self._watches.values() if watch.link.name == interface), frozenset())
@@ -107,7 +126,7 @@ class Attachment:
             sent = watch.link.carrier
         except HostError as error:
             log.debug("%s: %s", watch.link.name, error)
-        interval_s = _INTERVAL_S if sent and watch.asked < _PROBES else _DEAD_INTERVAL_S
+        interval_s = watch.interval_s if sent and watch.asked < _PROBES else _DEAD_INTERVAL_S
         watch.timer = loop.call_later(interval_s, self._unanswered, watch, sent)
 
     def _unanswered(self, watch: _Watch, sent: bool) -> None:

@@ -6,43 +6,44 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
+from clatnm.discovery.ear import Ear
 from clatnm.errors import HostError, ParseError
 from clatnm.kernel.icmp6 import Received, RouterSocket
-from clatnm.model import Link, PrefixCandidate, PrefixSource
+from clatnm.model import Link, PrefixCandidate, PrefixSource, SourceReport
 from clatnm.proto import ndp
-from clatnm.proto.pref64 import Pref64Table
 
 log = logging.getLogger(__name__)
 
-# RFC 4861 section 10
-_MAX_SOLICITATIONS = 3
-_SOLICITATION_INTERVAL_S = 4.0
-_SLAAC_LENGTH = 64
-_MAX_PREFIXES = 16  # a flood of them must not grow our memory
+# How long each solicitation waits for its answer (RFC 4861 section 10).
+_PATIENCE_S = (4.0, 4.0, 4.0)
+# The first one after a roam may come while the new access point does not forward yet.
+_PATIENCE_AFTER_ROAM_S = (1.0, 4.0, 4.0)
+# What was known at the old access point is given up then, if no router of the new one has confirmed it.
+_DOUBT_S = 5.0
 
 
-class _Ear:
-    """What one link told us since its carrier last came up."""
+class _Post:
+    """One link: what it has told, and the asking that goes on there."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, now: float) -> None:
         self.link = link
-        self.table = Pref64Table()
-        self.mtu_bytes: int | None = None
-        self.prefixes: dict[IPv6Network, float] = {}  # SLAAC prefix → until when it is preferred
-        self.heard = False
-        self.asked = 0
-        self.timer: asyncio.TimerHandle | None = None
+        self.ear = Ear(now)
+        self.patience_s = _PATIENCE_S
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def later(self, delay_s: float, work: Callable[[_Post], None]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, work, self))
 
     def quiet(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
 
 
 class RouterAdvertisements:
-    """Listens on every link, asks on the uplinks. `changed` is called when a link's prefixes or MTU change.
+    """Listens on every link, asks on the uplinks. `changed` is called when it has something new to tell of a link.
 
     HostError in the constructor: no raw socket.
     """
@@ -50,7 +51,7 @@ class RouterAdvertisements:
     def __init__(self, *, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         self._clock = clock
         self._changed = changed
-        self._ears: dict[int, _Ear] = {}
+        self._posts: dict[int, _Post] = {}
         self.heard = 0
         self.dropped = 0
         self._socket = RouterSocket()
@@ -59,8 +60,8 @@ class RouterAdvertisements:
     def close(self) -> None:
         """Stop listening and asking."""
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        for ear in self._ears.values():
-            ear.quiet()
+        for post in self._posts.values():
+            post.quiet()
         self._socket.close()
 
     def follow(self, links: Mapping[str, Link], uplinks: Collection[str]) -> None:
@@ -68,65 +69,95 @@ class RouterAdvertisements:
 
         On `uplinks` (interface names) that have a carrier and have not heard a router yet, ask for one.
         """
-        for index in self._ears.keys() - {link.index for link in links.values()}:
-            self._ears.pop(index).quiet()
+        for index in self._posts.keys() - {link.index for link in links.values()}:
+            self._posts.pop(index).quiet()
         for link in links.values():
-            ear = self._ears.get(link.index)
+            post = self._posts.get(link.index)
             # A link that is switched off has no carrier, but only some drivers count that.
-            if ear is None or (ear.link.carrier, ear.link.carrier_changes) != (link.carrier, link.carrier_changes):
-                if ear is not None:
-                    ear.quiet()
+            if post is None or (post.link.carrier, post.link.carrier_changes) != (link.carrier, link.carrier_changes):
+                if post is not None:
+                    post.quiet()
                     log.debug("%s: the carrier changed; forgetting its prefixes", link.name)
-                ear = self._ears[link.index] = _Ear(link)
-            ear.link = link
-            if link.name in uplinks and link.carrier and ear.asked == 0 and not ear.heard:
-                self._ask(ear)
+                post = self._posts[link.index] = _Post(link, self._clock())
+            post.link = link
+            if link.name in uplinks and link.carrier and post.ear.asked == 0 and post.ear.waiting:
+                self._ask(post)
 
-    def forget(self) -> None:
-        """After a suspend any link may be on another network: forget all, and ask again at the next `follow`."""
-        for ear in self._ears.values():
-            ear.quiet()
-        self._ears.clear()
+    def forget(self, ifindex: int | None = None) -> None:
+        """A link, or after a suspend any, may be on another network: forget all, and ask again at the next `follow`."""
+        for index in [index for index in self._posts if ifindex in (None, index)]:
+            self._posts.pop(index).quiet()
         self._changed()
+
+    def suspect(self, ifindex: int) -> None:
+        """A link has another access point: mostly the same network, and nobody else asks whether it is. So ask.
+
+        What is known holds until the next advertisement, which confirms it or not; at the longest for 5 s.
+        """
+        if ifindex not in self._posts:
+            return
+        self._read()  # what still waits to be read was said at the old access point
+        post = self._posts[ifindex]
+        log.debug("%s: another access point; asking whether its prefixes hold there", post.link.name)
+        post.quiet()
+        post.ear.doubt()
+        post.patience_s = _PATIENCE_AFTER_ROAM_S
+        post.later(_DOUBT_S, self._give_up_doubted)
+        self._ask(post)
 
     def candidates(self, interface: str, now: float) -> tuple[PrefixCandidate, ...]:
         """The prefixes valid on a link now, best first."""
-        for ear in self._ears.values():
-            if ear.link.name == interface:
-                return tuple(
-                    PrefixCandidate(
-                        prefix=entry.prefix, source=PrefixSource.RA, router=entry.router, expires_at=entry.expires_at
-                    )
-                    for entry in ear.table.valid(now)
-                )
-        return ()
+        ear = self._ear(interface)
+        return ear.candidates(now) if ear else ()
+
+    def report(self, interface: str, now: float) -> SourceReport:
+        """What else there is to say of a link; `settled` once a router was heard or three solicitations were not."""
+        ear = self._ear(interface)
+        if ear:
+            return ear.report(now)
+        return SourceReport(source=PrefixSource.RA, settled=False, detail="not asked", since=now)
 
     def mtu(self, interface: str) -> int | None:
         """The MTU that a router of this link advertised last (RFC 4861 section 4.6.4), in bytes."""
-        return next((ear.mtu_bytes for ear in self._ears.values() if ear.link.name == interface), None)
+        ear = self._ear(interface)
+        return ear.mtu_bytes if ear else None
 
     def slaac_prefixes(self, interface: str, now: float) -> frozenset[IPv6Network]:
         """The /64s for address configuration that this link's routers prefer now (RFC 4862 section 5.5.3)."""
-        for ear in self._ears.values():
-            if ear.link.name == interface:
-                return frozenset(prefix for prefix, until in ear.prefixes.items() if until > now)
-        return frozenset()
+        ear = self._ear(interface)
+        return ear.slaac_prefixes(now) if ear else frozenset()
 
-    def _ask(self, ear: _Ear) -> None:
+    def resolvers(self, interface: str, now: float) -> tuple[IPv6Address, ...]:
+        """The DNS servers that this link's routers tell now (RFC 8106 section 5.1); link-local ones have no scope."""
+        ear = self._ear(interface)
+        return ear.resolvers(now) if ear else ()
+
+    def _ear(self, interface: str) -> Ear | None:
+        return next((post.ear for post in self._posts.values() if post.link.name == interface), None)
+
+    def _ask(self, post: _Post) -> None:
         """Send one solicitation and, until a router answers, two more (RFC 4861 section 6.3.7)."""
-        ear.timer = None
-        if ear.heard or ear.asked >= _MAX_SOLICITATIONS or not ear.link.carrier:
+        if not post.link.carrier:
             return
-        ear.asked += 1
-        ear.timer = asyncio.get_running_loop().call_later(_SOLICITATION_INTERVAL_S, self._ask, ear)
+        if post.ear.asked == len(post.patience_s):
+            if post.ear.give_up_asking(self._clock()):
+                self._changed()
+            return
+        post.later(post.patience_s[post.ear.asked], self._ask)
+        post.ear.ask(self._clock())
         try:
             self._socket.solicit(
-                ear.link.index,
-                from_link_local=ndp.router_solicitation(link_address=ear.link.link_address),
+                post.link.index,
+                from_link_local=ndp.router_solicitation(link_address=post.link.link_address),
                 from_unspecified=ndp.router_solicitation_packet(source=ndp.UNSPECIFIED),
             )
         except HostError as error:
-            log.debug("%s: %s", ear.link.name, error)
+            log.debug("%s: %s", post.link.name, error)
+
+    def _give_up_doubted(self, post: _Post) -> None:
+        if post.ear.give_up_doubted(self._clock()):
+            log.debug("%s: no router of the other access point says anything; forgetting its prefixes", post.link.name)
+            self._changed()
 
     def _read(self) -> None:
         changed = False
@@ -141,20 +172,9 @@ class RouterAdvertisements:
 
     def _take(self, message: Received) -> bool:
         advert = ndp.parse_router_advertisement(message.data, source=message.source, hop_limit=message.hop_limit)
-        ear = self._ears.get(message.ifindex)
-        if ear is None:  # a link that appeared this moment; it will be asked once it is followed
+        post = self._posts.get(message.ifindex)
+        if post is None:  # a link that appeared this moment; it will be asked once it is followed
             return False
         self.heard += 1
-        ear.heard = True
-        ear.quiet()
-        now = self._clock()
-        changed = ear.table.update(advert, now)
-        if advert.mtu_bytes is not None and advert.mtu_bytes != ear.mtu_bytes:
-            ear.mtu_bytes = advert.mtu_bytes
-            changed = True
-        before = self.slaac_prefixes(ear.link.name, now)
-        for info in advert.prefixes[:_MAX_PREFIXES]:
-            if info.autonomous and info.prefix.prefixlen == _SLAAC_LENGTH:
-                ear.prefixes[info.prefix] = now + info.preferred_s
-        ear.prefixes = dict(sorted(ear.prefixes.items(), key=lambda item: -item[1])[:_MAX_PREFIXES])
-        return changed or self.slaac_prefixes(ear.link.name, now) != before
+        post.quiet()
+        return post.ear.hear(advert, self._clock())

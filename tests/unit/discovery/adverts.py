@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import struct
@@ -36,6 +37,12 @@ def mtu(mtu_bytes: int) -> bytes:
     return struct.pack("!BBHI", 5, 1, 0, mtu_bytes)
 
 
+def rdnss(*servers: str, lifetime_s: int = 600) -> bytes:
+    """RFC 8106 section 5.1"""
+    fixed = struct.pack("!BBHI", 25, 1 + 2 * len(servers), 0, lifetime_s)
+    return fixed + b"".join(IPv6Address(server).packed for server in servers)
+
+
 def advert(*options: bytes, lifetime_s: int = 1800, preference: int = 0) -> bytes:
     """RFC 4861 section 4.2, without checksum; `preference` as in RFC 4191 section 2.1: 1 high, 0 medium, 3 low."""
     return struct.pack("!BBHBBHII", 134, 0, 0, 64, preference << 3, lifetime_s, 0, 0) + b"".join(options)
@@ -46,6 +53,7 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._near.setblocking(False)
         self._waiting: list[Received] = []
         self.asked: list[tuple[float, int]] = []
         self.refuse = 0
@@ -59,7 +67,8 @@ class FakeSocket:
         self._far.close()
 
     def receive(self) -> Iterator[Received]:
-        self._near.recv(1)
+        with contextlib.suppress(BlockingIOError):
+            self._near.recv(1)
         while self._waiting:
             yield self._waiting.pop(0)
 

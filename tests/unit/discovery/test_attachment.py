@@ -320,3 +320,69 @@ def test_suspects_do_not_grow_for_ever(play: Play) -> None:
         assert len(watch.suspects) <= 17
 
     play(scene)
+
+
+# Another access point
+
+
+def test_roam_asks_for_the_known_gateways_with_more_patience(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        began = asyncio.get_running_loop().time()
+        stage.attachment.suspect(2)
+        await asyncio.sleep(1)
+        assert (stage.dead, stage.changes) == (frozenset(), 0)
+        await asyncio.sleep(1)
+        assert (stage.dead, stage.changes) == ({GATEWAY}, 1)
+        times = [round(when - began, 3) for when, _ in stage.ether.asked]
+        assert times[:3] == [0.0, 0.4, 0.8]
+
+    play(scene)
+
+
+def test_gateway_that_answers_after_a_roam_was_never_dead(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.ether.there = {GATEWAY}
+        stage.follow(a_link(GATEWAY))
+        stage.attachment.suspect(2)
+        await asyncio.sleep(100)
+        stage.follow(a_link(GATEWAY))
+        assert stage.dead == frozenset()
+        assert len(stage.ether.asked) == 1
+        assert all(one.closed for one in stage.ether.sockets)
+
+    play(scene)
+
+
+def test_gateway_that_came_after_the_roam_is_from_here(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.attachment.suspect(2)
+        stage.follow(a_link(OTHER))
+        await asyncio.sleep(100)
+        assert stage.dead == frozenset()
+        assert OTHER not in {gateway for _, gateway in stage.ether.asked}
+
+    play(scene)
+
+
+def test_flap_after_a_roam_is_as_quick_as_ever(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.attachment.suspect(2)
+        stage.follow(a_link(GATEWAY, changes=4))
+        await asyncio.sleep(0.5)
+        assert stage.dead == {GATEWAY}
+
+    play(scene)
+
+
+@pytest.mark.parametrize("gateways", [(), (GATEWAY,)])
+def test_roam_of_another_or_without_gateway_asks_nothing(play: Play, gateways: tuple[IPv4Address, ...]) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(*gateways))
+        stage.attachment.suspect(3 if gateways else 2)
+        await asyncio.sleep(100)
+        assert (stage.ether.asked, stage.dead) == ([], frozenset())
+
+    play(scene)

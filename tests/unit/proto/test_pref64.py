@@ -128,6 +128,34 @@ STORIES = [
         id="rfc8781-5.1-another-joins",
     ),
     pytest.param(
+        [
+            Say(0, advert(1, (A, 600)), True, [A]),
+            Say(1, advert(1, (B, 600)), True, [A, B]),
+            Say(2, advert(1, (B, 600)), True, [B, A]),
+            Say(3, advert(1, (B, 600)), False, [B, A]),
+            Say(4, advert(1, (A, 600), (B, 600)), True, [A, B]),
+        ],
+        id="left-out-twice-beside-another-comes-last-until-heard-again",
+    ),
+    pytest.param(
+        [
+            Say(0, advert(1, (A, 600)), True, [A]),
+            Say(1, advert(1, (B, 600)), True, [A, B]),
+            Say(2, advert(1, (A, 600)), False, [A, B]),
+            Say(3, advert(1, (B, 600)), False, [A, B]),
+        ],
+        id="rfc4861-6.2.3-split-over-two-does-not-fade",
+    ),
+    pytest.param(
+        [
+            Say(0, advert(1, (A, 600), preference=HIGH), True, [A]),
+            Say(0, advert(2, (B, 600)), True, [A, B]),
+            Say(1, advert(1, ("2001:db8:1::/96", 8), preference=HIGH), True, [A, "2001:db8:1::/96", B]),
+            Say(2, advert(1, ("2001:db8:1::/96", 8), preference=HIGH), True, ["2001:db8:1::/96", A, B]),
+        ],
+        id="rfc4191-2.1-preference-comes-before-fading",
+    ),
+    pytest.param(
         [Say(0, advert(1, (A, 600)), True, [A]), Say(1, advert(1, (A, 600), lifetime_s=0), True, [])],
         id="rfc4861-6.3.4-router-retires",
     ),
@@ -176,7 +204,7 @@ def test_entry_names_router_preference_and_end() -> None:
     table = Pref64Table()
     table.update(advert(1, (A, 600), preference=HIGH), 50)
     assert table.valid(50) == (
-        Pref64Entry(prefix=IPv6Network(A), router=IPv6Address("fe80::1"), preference=HIGH, expires_at=650),
+        Pref64Entry(prefix=IPv6Network(A), router=IPv6Address("fe80::1"), preference=HIGH, expires_at=650, heard_at=50),
     )
 
 
@@ -219,6 +247,56 @@ def test_prefix_lifetime_may_be_cut_short() -> None:
     table.update(advert(1, (A, 600)), 0)
     assert table.update(advert(1, (A, 8)), 1) is False
     assert table.next_expiry(1) == 9
+
+
+def fading(table: Pref64Table, now: float) -> list[str]:
+    return [str(entry.prefix) for entry in table.valid(now) if entry.fading]
+
+
+@pytest.mark.parametrize(
+    ("what", "fades"),
+    [
+        pytest.param(advert(1, (B, 600)), [A], id="another"),
+        pytest.param(advert(1), [], id="rfc4861-6.2.3-none-at-all"),
+        pytest.param(advert(1, (B, 0)), [], id="another-withdrawn"),
+        pytest.param(advert(1, (A, 600), (B, 600)), [], id="both"),
+        pytest.param(advert(2, (B, 600)), [], id="other-router"),
+    ],
+)
+def test_prefix_fades_when_its_router_tells_others_instead_twice(what: ndp.RouterAdvert, fades: list[str]) -> None:
+    table = Pref64Table()
+    table.update(advert(1, (A, 600)), 0)
+    table.update(what, 1)
+    assert fading(table, 1) == []
+    table.update(what, 2)
+    assert fading(table, 2) == fades
+
+
+def test_fading_prefix_stays_until_its_end() -> None:
+    table = Pref64Table()
+    table.update(advert(1, (A, 600)), 0)
+    for now in (1, 2, 3):
+        table.update(advert(1, (B, 6000), lifetime_s=9000), now)
+    assert fading(table, 599) == [A]
+    assert prefixes(table, 600) == [B]
+
+
+def test_entry_tells_when_it_was_last_heard() -> None:
+    table = Pref64Table()
+    table.update(advert(1, (A, 600)), 10)
+    table.update(advert(1, (A, 600)), 20)
+    table.update(advert(1, (B, 600)), 30)
+    assert [(str(entry.prefix), entry.heard_at) for entry in table.valid(30)] == [(A, 20), (B, 30)]
+
+
+def test_keeping_what_one_advert_confirms_forgets_all_else() -> None:
+    table = Pref64Table()
+    table.update(advert(1, (A, 600), (B, 600), preference=HIGH), 0)
+    table.update(advert(2, (A, 600)), 0)
+    table.keep_only(advert(1, ("2001:db8:1::/96", 600), (B, 600)))
+    assert seen(table, 1) == [(B, "fe80::1", 600)]
+    table.keep_only(advert(2, (B, 600)))
+    assert seen(table, 1) == []
 
 
 def test_clear_forgets_everything() -> None:
@@ -271,13 +349,14 @@ def test_whatever_routers_say_the_table_stays_small_sorted_and_alive(said: list[
     table, now = Pref64Table(), 0
     for wait_s, what in said:
         now += wait_s
-        before = [(entry.prefix, entry.router, entry.preference) for entry in table.valid(now)]
+        before = [(entry.prefix, entry.router, entry.preference, entry.fading) for entry in table.valid(now)]
         changed = table.update(what, now)
         entries = table.valid(now)
-        after = [(entry.prefix, entry.router, entry.preference) for entry in entries]
+        after = [(entry.prefix, entry.router, entry.preference, entry.fading) for entry in entries]
         assert changed == (before != after)
-        assert len(after) <= 8 and len(set(after)) == len(after)
-        assert [rank for *_, rank in after] == sorted((rank for *_, rank in after), reverse=True)
+        assert len(after) <= 8 and len({(prefix, router) for prefix, router, *_ in after}) == len(after)
+        ranks = [(-preference, fading) for *_, preference, fading in after]
+        assert ranks == sorted(ranks)
         assert all(now < entry.expires_at <= now + 1800 for entry in entries)
         assert all(entry.preference == what.preference for entry in entries if entry.router == what.router)
         expiry = table.next_expiry(now)
