@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from clatnm.config import parse_mode
@@ -17,7 +18,11 @@ NM_PATH = "/org/freedesktop/NetworkManager"
 ROOT_PATH = "/org/freedesktop"
 ACTIVE = f"{NM}.Connection.Active"
 DEVICE = f"{NM}.Device"
+WIRELESS = f"{DEVICE}.Wireless"
+ACCESS_POINT = f"{NM}.AccessPoint"
 IP4_CONFIG = f"{NM}.IP4Config"
+IP6_CONFIG = f"{NM}.IP6Config"
+DHCP6_CONFIG = f"{NM}.DHCP6Config"
 SETTINGS_CONNECTION = f"{NM}.Settings.Connection"
 
 # Key in the profile's `user` setting; it must contain a dot to be legal there.
@@ -112,17 +117,66 @@ def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Upl
             ):
                 continue
             ip4 = _interface(objects, device.get("Ip4Config", "/"), IP4_CONFIG)
+            is_vpn = _is_vpn(active)
             found[interface] = Uplink(
                 interface=interface,
                 uuid=str(active.get("Uuid", "")),
                 name=str(active.get("Id", "")),
                 manager="NetworkManager",
                 mode=profile_mode(profile),
-                is_vpn=bool(active.get("Vpn")) or active.get("Type") in _TUNNELS,
+                is_vpn=is_vpn,
                 # Since 1.57.2; non-empty exactly while NetworkManager's own CLAT is active.
                 manager_clat=str(ip4.get("ClatAddress") or ""),
+                ipv4_disabled=profile.get("ipv4", {}).get("method") == "disabled",
+                resolvers=() if is_vpn else _resolvers(objects, device_path),
+                access_point=_access_point(objects, device_path),
             )
     return tuple(found[name] for name in sorted(found))
+
+
+def _is_vpn(active: Mapping[str, Any]) -> bool:
+    return bool(active.get("Vpn")) or active.get("Type") in _TUNNELS
+
+
+def _access_point(objects: Objects, device_path: str) -> str:
+    """BSSID of the access point that a Wi-Fi device uses; "" on others, and while NetworkManager does not know it."""
+    path = _interface(objects, device_path, WIRELESS).get("ActiveAccessPoint", "/")
+    return str(_interface(objects, path, ACCESS_POINT).get("HwAddress") or "")
+
+
+def _resolvers(objects: Objects, device_path: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Those that a device's network told of, DHCPv6 first; not what a VPN over it brought along."""
+    device = _interface(objects, device_path, DEVICE)
+    leased = _interface(objects, device.get("Dhcp6Config", "/"), DHCP6_CONFIG).get("Options", {})
+    told = [*_addresses(str(leased.get("dhcp6_name_servers", "")).split()), *_nameservers(objects, device)]
+    foreign = {
+        address
+        for interfaces in objects.values()
+        if _is_vpn(vpn := interfaces.get(ACTIVE, {})) and device_path in vpn.get("Devices", ())
+        for address in _nameservers(objects, vpn, but=device)
+    }
+    return tuple(dict.fromkeys(address for address in told if address not in foreign))
+
+
+def _nameservers(
+    objects: Objects, owner: Mapping[str, Any], *, but: Mapping[str, Any] | None = None
+) -> Iterator[IPv4Address | IPv6Address]:
+    """The resolvers in the IP configurations that a device or an active connection names, unless `but` names them."""
+    for key, interface in (("Ip6Config", IP6_CONFIG), ("Ip4Config", IP4_CONFIG)):
+        path = owner.get(key, "/")
+        if but is None or path != but.get(key):
+            config = _interface(objects, path, interface)
+            # IPv6 has had the plain addresses alone so far, and IPv4 has them as numbers.
+            yield from _addresses(entry.get("address") for entry in config.get("NameserverData", ()))
+            yield from _addresses(entry for entry in config.get("Nameservers", ()) if isinstance(entry, bytes))
+
+
+def _addresses(told: Iterable[Any]) -> Iterator[IPv4Address | IPv6Address]:
+    for text in told:
+        try:
+            yield ip_address(text.partition("%")[0] if isinstance(text, str) else text)
+        except ValueError:
+            continue
 
 
 def profile_mode(profile: Profile) -> Mode | None:
