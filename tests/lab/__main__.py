@@ -16,6 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.namespace import PYTHON, write
 from tests.lab.session import LabError
 from tests.lab.system import REPOSITORY
+from tests.lab.trees import RECIPES, tree
 
 DESCRIPTION = """\
               inet  198.51.100.10  2001:db8:100::10   web :80, UDP echo :9999, DNS
@@ -45,7 +46,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", type=Path, default=Path("/"), help="Debian tree to run NetworkManager from")
+    common.add_argument(
+        "--root", default="/", help=f"tree to run NetworkManager from: a directory, or one of {', '.join(RECIPES)}"
+    )
     verbs.add_parser("shell", parents=[common], help="open a shell in the host")
     run = verbs.add_parser("run", parents=[common], help="run one command in the host, exit with its status")
     run.add_argument("argv", nargs="+", metavar="CMD")
@@ -57,7 +60,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
-        with Lab(root=options.root) as lab:
+        root = tree(options.root) if options.root in RECIPES else Path(options.root)
+        with Lab(root=root) as lab:
             return inside(lab, options.argv if options.verb == "run" else None)
     except LabError as error:
         print(error, file=sys.stderr)

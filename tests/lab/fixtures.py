@@ -6,15 +6,19 @@ clean_lab   function: the same lab in its start state (NetworkManager without pr
 quick_lab   function: the same without duplicate address detection: a profile is up in 0.2 s, not 3 s
 own_lab     module: a lab of the module's own, for tests that break what `reset` cannot mend
 needs_root  function: skips, with the reason, where namespaces cannot be made
+
+A module that defines a fixture `lab` of its own, by `running_lab("forky")`, has `clean_lab` and `quick_lab` follow it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lab import trees
 from tests.lab.lab import Lab
 from tests.lab.poll import EventuallyError
 from tests.lab.requirements import LAB_TOOLS, NAMESPACE_TOOLS, missing
@@ -24,12 +28,12 @@ _running: list[Lab] = []
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    yield from _lab()
+    yield from running_lab()
 
 
 @pytest.fixture(scope="module")
 def own_lab() -> Iterator[Lab]:
-    yield from _lab()
+    yield from running_lab()
 
 
 @pytest.fixture
@@ -51,9 +55,13 @@ def needs_root() -> None:
     _skip_without(NAMESPACE_TOOLS)
 
 
-def _lab() -> Iterator[Lab]:
+def running_lab(tree: str | None = None) -> Iterator[Lab]:
+    """For a fixture: a lab, with this machine's NetworkManager or the one of a tree (`trees.RECIPES`)."""
     _skip_without(LAB_TOOLS)
-    with Lab() as lab:
+    reason = trees.why_not(tree) if tree else None
+    if reason:
+        pytest.skip(reason)
+    with Lab(root=trees.tree(tree) if tree else Path("/")) as lab:
         _running.append(lab)
         yield lab
         _running.remove(lab)
