@@ -106,13 +106,14 @@ class _Planner:
             ),
             links=links,
             prefixes={wish.uplink: (candidate,)},
-            running={} if current is None else {wish.uplink: Running(plan=current, state=RunState.ON)},
+            running={} if current is None else {current.key: Running(plan=current, state=RunState.ON)},
             # What was not asked for need not be tried: that takes longer than all of deciding.
             backends={
                 name: backend.probe() for name, backend in self.backends.items() if wish.backend in ("auto", name)
             },
             sharing_backends=frozenset(name for name, backend in self.backends.items() if backend.shares),
-            settings=Settings(backend=wish.backend),
+            # One device, and it stays: what changes, changes in it.
+            settings=Settings(backend=wish.backend, drain_s=0),
             secret=self._secret,
         )
         (verdict,) = decide(world, now=0.0)

@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,22 @@ from clatnm import __version__, config, status
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER
-from clatnm.discovery.attachment import Attachment
-from clatnm.discovery.ra import RouterAdvertisements
 from clatnm.errors import BusError, ConfigError, HostError
+from clatnm.journal import Journal
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
-from clatnm.model import Link, Reason, RunState, Settings, Verdict, World
+from clatnm.model import Reason, Settings, Verdict, World
 from clatnm.notify import notify
-from clatnm.policy.plan import decide, diff, wake_at
+from clatnm.observer import Observer
+from clatnm.policy.plan import decide
+from clatnm.policy.steps import diff, wake_at, wanted
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available
 from clatnm.translators.leftovers import cleanup
-from clatnm.uplinks.networkmanager import NetworkManager
 
 log = logging.getLogger(__name__)
 
 _RECONNECT_S = 1.0
 _RESUME_JUMP_S = 1.0
-_READ_AGAIN_S = 0.2
 
 
 def boottime() -> float:
@@ -53,12 +52,9 @@ class Daemon:
         self._secret = b""
         self._wake = asyncio.Event()
         self._stopping = False
-        self._links: dict[str, Link] = {}
-        self._links_stale = True
         self._verdicts: tuple[Verdict, ...] = ()
-        self._said: dict[str, tuple[object, ...]] = {}
+        self._journal = Journal(wall_clock=time.time)
         self._asleep_s = boottime() - time.monotonic()
-        self._manager = NetworkManager()
         self._host = Host()
         self._backends = available(self._host)
         self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set)
@@ -71,9 +67,7 @@ class Daemon:
         except HostError as error:
             log.warning("%s", error)
             self._secret = config.fresh_secret()
-        self._adverts = RouterAdvertisements(clock=boottime, changed=self._wake.set)
-        self._attachment = Attachment(changed=self._wake.set)
-        monitor = Monitor(self._on_kernel)
+        self._observer = Observer(self._host, clock=boottime, changed=self._wake.set)
         await self._clean()
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
@@ -85,9 +79,7 @@ class Daemon:
                 await self._sleep()
         finally:
             notify("STOPPING=1")
-            monitor.close()
-            self._adverts.close()
-            self._attachment.close()
+            self._observer.close()
             await self._supervisor.stop_all()
             bus.cancel()
             await asyncio.wait({bus})
@@ -121,13 +113,9 @@ class Daemon:
             log.warning("%s; keeping the last good configuration", error)
         self._wake.set()
 
-    def _on_kernel(self) -> None:
-        self._links_stale = True
-        self._wake.set()
-
     def _on_resume(self, why: str) -> None:
         log.debug("the machine woke up (%s): any link may be on another network", why)
-        self._adverts.forget()
+        self._observer.forget()
 
     async def _sleep(self) -> None:
         """Until something changes, or time alone changes something."""
@@ -145,66 +133,26 @@ class Daemon:
     async def _look(self) -> None:
         """Observe, decide, apply: once."""
         self._wake.clear()
-        if self._links_stale:
-            await self._read_links()
-        followed = {u.interface for u in self._manager.uplinks() if not u.is_vpn}
-        self._adverts.follow(self._links, followed)
-        self._attachment.follow({name: link for name, link in self._links.items() if name in followed})
+        await self._observer.look(self._settings, self._supervisor.running())
         now = boottime()
         world = self._world(now)
         self._verdicts = decide(world, now)
         wanting = {v.uplink.interface for v in self._verdicts if v.plan or v.reason is Reason.BACKING_OFF}
         self._supervisor.forget_failures(keep=wanting)
-        self._supervisor.apply(diff(world.running, [v.plan for v in self._verdicts if v.plan]))
-        self._tell()
-
-    async def _read_links(self) -> None:
-        self._links_stale = False
-        try:
-            self._links = await self._host.do(lambda kernel: kernel.links())
-        except HostError as error:
-            # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
-            log.debug("%s", error)
-            asyncio.get_running_loop().call_later(_READ_AGAIN_S, self._on_kernel)
+        self._supervisor.apply(diff(world.running, wanted(self._verdicts)))
+        self._observer.probe(world, self._verdicts, now)
+        for line in self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms):
+            log.info("%s", line)
 
     def _world(self, now: float) -> World:
-        uplinks = self._manager.uplinks()
-        return World(
-            uplinks=uplinks,
-            links=self._links,
-            prefixes={uplink.interface: self._adverts.candidates(uplink.interface, now) for uplink in uplinks},
-            advertised_mtus={u.interface: mtu for u in uplinks if (mtu := self._adverts.mtu(u.interface))},
-            advertised_prefixes={u.interface: self._adverts.slaac_prefixes(u.interface, now) for u in uplinks},
-            dead_gateways={u.interface: self._attachment.dead(u.interface) for u in uplinks},
+        return replace(
+            self._observer.world(self._settings, now),
             running=self._supervisor.running(),
             retries=self._supervisor.retries,
             backends={name: backend.probe() for name, backend in self._backends.items()},
             sharing_backends=frozenset(name for name, backend in self._backends.items() if backend.shares),
-            settings=self._settings,
             secret=self._secret,
         )
-
-    def _tell(self) -> None:
-        """Log what has changed for the user since the last look: once, with the evidence."""
-        running = self._supervisor.running()
-        said: dict[str, tuple[object, ...]] = {}
-        for verdict in self._verdicts:
-            interface = verdict.uplink.interface
-            run = running.get(interface)
-            # A connection that is coming up has no IPv6 for a moment, which is no news.
-            before = self._said.get(interface, (Reason.NO_IPV6,))
-            start_ms = self._supervisor.start_ms(interface)
-            said[interface] = before
-            if verdict.plan is None and run is None:
-                said[interface] = (verdict.reason,)
-            elif verdict.plan is not None and run is not None and run.state is RunState.ON:
-                said[interface] = (run.plan.prefix, run.plan.clat_v4, run.plan.clat_v6, run.plan.backend, start_ms)
-            if said[interface] != before:
-                log.info("%s", status.log_line(verdict, run, start_ms=start_ms))
-        for interface, (first, *_) in self._said.items():
-            if interface not in said and not isinstance(first, Reason):
-                log.info("%s: CLAT down, the connection is gone", interface)
-        self._said = said
 
     async def _keep_bus(self) -> None:
         """Stay on the bus: connect, offer our object, follow the managers; again whenever the bus dies."""
@@ -226,7 +174,7 @@ class Daemon:
             await service.offer(bus, status=self._status, poke=self._poke)
             bus.on_signal(self._on_login1)
             await bus.add_match(f"type='signal',sender='{LOGIN1}',member='PrepareForSleep'")
-            await self._manager.attach(bus, self._wake.set)
+            await self._observer.attach(bus)
             await bus.closed()
         finally:
             bus.close()
@@ -237,20 +185,18 @@ class Daemon:
 
     def _poke(self, why: str) -> None:
         log.debug("poked: %s", why)
-        self._links_stale = True
-        self._wake.set()
+        self._observer.read_again()
 
     async def _status(self) -> str:
         now = boottime()
         running, retries = self._supervisor.running(), self._supervisor.retries
         connections: list[dict[str, Any]] = []
         for verdict in self._verdicts:
-            interface = verdict.uplink.interface
-            counters = await self._supervisor.counters(interface)
-            connections.append(
-                status.connection(verdict, running.get(interface), retries.get(interface), counters=counters, now=now)
-            )
-        adverts = {"heard": self._adverts.heard, "dropped": self._adverts.dropped}
+            run = status.run_of(verdict, running)
+            counters = await self._supervisor.counters(run.plan.key) if run else {}
+            retry = retries.get(verdict.uplink.interface)
+            connections.append(status.connection(verdict, run, retry, counters=counters, now=now))
+        adverts = {"heard": self._observer.adverts.heard, "dropped": self._observer.adverts.dropped}
         return json.dumps(
             {
                 "version": __version__,

@@ -30,15 +30,24 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def run_of(verdict: Verdict, running: Mapping[str, Running]) -> Running | None:
+    """The translator that stands for a connection: the planned one, else one that has the route, else any it has."""
+    own = [run for run in running.values() if run.plan.interface == verdict.uplink.interface]
+    planned = verdict.plan.key if verdict.plan else ""
+    return max(own, key=lambda run: (run.plan.key == planned, run.plan.offered, run.plan.key), default=None)
+
+
 def state_of(run: Running | None) -> str:
-    """`off`, or the translator's state."""
-    return "off" if run is None else str(run.state)
+    """`off`, `draining` (no route, but older connections go on), or the translator's state."""
+    if run is None:
+        return "off"
+    return "draining" if run.state is RunState.ON and not run.plan.offered else str(run.state)
 
 
 def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
     """The one line that tells a user what happened to a connection, and a log reader why."""
     where = verdict.uplink.interface
-    if run is not None and run.state is RunState.ON and verdict.candidate is not None:
+    if run is not None and run.state is RunState.ON and run.plan.offered and verdict.candidate is not None:
         plan = run.plan
         what = f"CLAT up, {plan.prefix} from {verdict.candidate.source}, {plan.backend}, {start_ms:.0f} ms"
         return f"{where}: {what} {verdict.line()}"
@@ -102,8 +111,9 @@ def as_text(told: Mapping[str, Any]) -> str:
 
 def _connection_text(told: Mapping[str, Any]) -> str:
     head = "CLAT on" if told["state"] == "on" else f"CLAT {told['state']}"
-    if told["state"] == "off" and told["explanation"]:
+    if told["state"] in ("off", "draining") and told["explanation"]:
         head = f"no CLAT: {told['explanation']} ({told['reason']})"
+        head += "; older connections may finish" if told["state"] == "draining" else ""
     lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
     lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
     prefix, translator = told["prefix"], told["translator"]

@@ -49,7 +49,7 @@ def test_status_tells_everything(joined: clat.Joined) -> None:
     told = clat.connection(joined.daemon)
     assert told["name"] == "netA"
     assert told["mode"] == "auto"
-    assert told["evidence"]["ipv4"] == "none"
+    assert told["evidence"]["ipv4"] == "disabled"
     assert told["prefix"]["prefix"] == "64:ff9b::/96"
     assert told["prefix"]["source"] == "ra"
     assert told["prefix"]["router"] == "fe80::1"

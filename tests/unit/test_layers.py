@@ -42,9 +42,13 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "templates": LEAVES,
     # what the daemon is made of: three that do not know each other
     "uplinks": LEAVES | {"config", "dbus", "kernel"},
-    "discovery": LEAVES | {"dbus", "kernel", "proto"},
+    # `policy` for discovery/plat.py: when to ask a PLAT, and what its answers mean, is decided there.
+    "discovery": LEAVES | {"dbus", "kernel", "policy", "proto"},
     "translators": LEAVES | {"bpf", "kernel", "proto", "templates", "worker"},
     # wiring
+    "trace": LEAVES,
+    "observer": LEAVES | {"dbus", "discovery", "kernel", "policy", "uplinks"},
+    "journal": LEAVES | {"status"},
     "supervisor": LEAVES | {"policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "status", "translators"},
 }

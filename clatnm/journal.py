@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What has been decided for each connection lately: one line a change, for the log and for `clatnm explain`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clatnm import status
+from clatnm.model import Reason, Running, RunState, Verdict
+
+REMEMBERED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A line of the log, and when it was written (seconds since the epoch)."""
+
+    at: float
+    text: str
+
+
+@dataclass(slots=True)
+class _Story:
+    # A connection that is coming up has no IPv6 for a moment, which is no news.
+    said: tuple[object, ...] = (Reason.NO_IPV6,)
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+
+class Journal:
+    """`wall_clock` gives seconds since the epoch."""
+
+    def __init__(self, *, wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
+        self._stories: dict[str, _Story] = {}
+        self._past: dict[str, deque[Decision]] = {}
+
+    def note(
+        self, verdicts: Iterable[Verdict], running: Mapping[str, Running], start_ms: Callable[[str], float]
+    ) -> list[str]:
+        """What has changed for the user since the last call: the lines to log."""
+        lines: list[str] = []
+        present: set[str] = set()
+        for verdict in verdicts:
+            interface = verdict.uplink.interface
+            present.add(interface)
+            story = self._stories.get(interface)
+            if story is None:
+                story = self._stories[interface] = _Story(decisions=self._past.pop(interface, deque(maxlen=REMEMBERED)))
+            run = status.run_of(verdict, running)
+            ms = start_ms(run.plan.key) if run else 0.0
+            said = _news(verdict, run, ms)
+            if said is not None and said != story.said:
+                story.said = said
+                lines.append(self._write(story.decisions, status.log_line(verdict, run, start_ms=ms)))
+        for interface in self._stories.keys() - present:
+            story = self._stories.pop(interface)
+            if not isinstance(story.said[0], Reason):
+                lines.append(self._write(story.decisions, f"{interface}: CLAT down, the connection is gone"))
+            self._past[interface] = story.decisions
+        return lines
+
+    def decisions(self, interface: str) -> tuple[Decision, ...]:
+        """The last decisions for one interface, oldest first."""
+        story = self._stories.get(interface)
+        return tuple(story.decisions) if story else ()
+
+    def _write(self, decisions: deque[Decision], line: str) -> str:
+        decisions.append(Decision(at=self._wall_clock(), text=line))
+        return line
+
+
+def _news(verdict: Verdict, run: Running | None, start_ms: float) -> tuple[object, ...] | None:
+    """What a user would call the state of the connection; None while it is on its way."""
+    if verdict.plan is None and (run is None or not run.plan.offered):
+        return (verdict.reason,)
+    if verdict.plan is not None and run is not None and run.state is RunState.ON and run.plan.offered:
+        plan = run.plan
+        return plan.prefix, plan.clat_v4, plan.clat_v6, plan.backend, start_ms
+    return None

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything that is looked at: network managers, the kernel, the network. It adds up to a `World`.
+
+Whatever happens only calls `changed`. `look` then brings all sources up to date, `world` puts together what they know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from clatnm.dbus.bus import Bus
+from clatnm.discovery import static
+from clatnm.discovery.attachment import Attachment
+from clatnm.discovery.dhcp4 import Dhcp4Watch
+from clatnm.discovery.dns64 import Dns64
+from clatnm.discovery.plat import PlatProbe
+from clatnm.discovery.ra import RouterAdvertisements
+from clatnm.errors import HostError
+from clatnm.kernel import sockets
+from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Monitor
+from clatnm.model import Link, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
+from clatnm.policy.prefixes import asks_dns, to_probe
+from clatnm.uplinks.networkmanager import NetworkManager
+
+log = logging.getLogger(__name__)
+
+_READ_AGAIN_S = 0.2
+
+
+class Observer:
+    """`clock` gives CLOCK_BOOTTIME seconds. HostError in the constructor: no raw sockets."""
+
+    def __init__(self, host: Host, *, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+        self._host = host
+        self._clock = clock
+        self._changed = changed
+        self._links: dict[str, Link] = {}
+        self._links_stale = True
+        self._users: Mapping[IPv4Address, int] = {}
+        self._access_points: dict[str, str] = {}
+        self._manager = NetworkManager()
+        self.adverts = RouterAdvertisements(clock=clock, changed=changed)
+        self._dns64 = Dns64(clock=clock, changed=changed)
+        self._dhcp4 = Dhcp4Watch(clock=clock, changed=changed)
+        self._plats = PlatProbe(clock=clock, changed=changed)
+        self._attachment = Attachment(changed=changed)
+        self._monitor = Monitor(self.read_again)
+
+    def close(self) -> None:
+        """Stop looking."""
+        for source in (self._monitor, self.adverts, self._dns64, self._dhcp4, self._plats, self._attachment):
+            source.close()
+
+    async def attach(self, bus: Bus) -> None:
+        """Follow the network managers over `bus`. BusError."""
+        await self._manager.attach(bus, self._changed)
+
+    def read_again(self) -> None:
+        """Something about the links may have changed."""
+        self._links_stale = True
+        self._changed()
+
+    def forget(self) -> None:
+        """After a suspend any link may be on another network."""
+        for source in (self.adverts, self._dns64, self._dhcp4, self._plats):
+            source.forget()
+
+    async def look(self, settings: Settings, running: Mapping[str, Running]) -> None:
+        """Bring what is known up to date: the links, which of them the sources follow, and whom to ask for more."""
+        if self._links_stale:
+            await self._read_links()
+        await self._count_users(running.values())
+        uplinks = [uplink for uplink in self._manager.uplinks() if not uplink.is_vpn]
+        self._notice_roaming(uplinks)
+        followed = {uplink.interface for uplink in uplinks}
+        self.adverts.follow(self._links, followed)
+        self._dhcp4.follow(self._links, followed)
+        self._attachment.follow({name: link for name, link in self._links.items() if name in followed})
+        now = self._clock()
+        world = replace(self.world(settings, now), running=running)
+        asked = [uplink for uplink in uplinks if asks_dns(uplink, world, now)]
+        self._dns64.follow(self._links, {uplink.interface: self._resolvers(uplink, world, now) for uplink in asked})
+
+    def world(self, settings: Settings, now: float) -> World:
+        """What is known, but for what only the daemon knows: translators, failures, backends, the secret."""
+        uplinks = self._manager.uplinks()
+        names = [uplink.interface for uplink in uplinks]
+        return World(
+            uplinks=uplinks,
+            links=self._links,
+            prefixes={uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks},
+            reports={name: self._reports(name, now) for name in names},
+            advertised_mtus={name: mtu for name in names if (mtu := self.adverts.mtu(name))},
+            advertised_prefixes={name: self.adverts.slaac_prefixes(name, now) for name in names},
+            dead_gateways={name: self._attachment.dead(name) for name in names},
+            dhcp4={name: state for name in names if (state := self._dhcp4.state(name))},
+            plats=self._plats.healths(now),
+            users=self._users,
+            settings=settings,
+        )
+
+    def probe(self, world: World, verdicts: Iterable[Verdict], now: float) -> None:
+        """Look for the PLATs that the decisions count on."""
+        probed = {v.uplink.interface: to_probe(v.uplink, v.candidate, world, now) for v in verdicts}
+        targets = {u.interface: world.settings.of(u.uuid).plat_check_targets for u in world.uplinks}
+        self._plats.follow(self._links, probed, targets)
+
+    def _prefixes(self, uplink: Uplink, settings: Settings, now: float) -> tuple[PrefixCandidate, ...]:
+        name = uplink.interface
+        told = (self.adverts.candidates(name, now), self._dns64.candidates(name, now))
+        return (*(candidate for source in told for candidate in source), *static.candidates(settings.of(uplink.uuid)))
+
+    def _reports(self, name: str, now: float) -> tuple[SourceReport, ...]:
+        return (self.adverts.report(name, now), self._dns64.report(name, now))
+
+    def _resolvers(self, uplink: Uplink, world: World, now: float) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Whom to ask: what is configured, else the link's own, those that its routers tell first (RFC 8106)."""
+        configured = world.settings.of(uplink.uuid).dns64_servers
+        own = (*self.adverts.resolvers(uplink.interface, now), *uplink.resolvers)
+        return configured or tuple(dict.fromkeys(own))
+
+    def _notice_roaming(self, uplinks: Iterable[Uplink]) -> None:
+        """Another access point may lead to another network, and neither kernel nor NetworkManager asks it."""
+        now = {uplink.interface: uplink.access_point for uplink in uplinks if uplink.access_point}
+        for name, access_point in now.items():
+            before, link = self._access_points.get(name, access_point), self._links.get(name)
+            if before != access_point and link is not None:
+                log.debug("%s: another access point; asking its routers", name)
+                self.adverts.suspect(link.index)
+                self._attachment.suspect(link.index)
+                for source in (self._dns64, self._dhcp4, self._plats):
+                    source.forget(link.index)
+        # A moment without access point is no reason to forget which one it was.
+        known = {uplink.interface for uplink in uplinks}
+        self._access_points = {name: point for name, point in (self._access_points | now).items() if name in known}
+
+    async def _count_users(self, running: Iterable[Running]) -> None:
+        """Who still uses translators that have no route."""
+        draining = {run.plan.clat_v4 for run in running if not run.plan.offered}
+        self._users = await self._host.do(lambda _: sockets.users(draining)) if draining else {}
+
+    async def _read_links(self) -> None:
+        self._links_stale = False
+        try:
+            self._links = await self._host.do(lambda kernel: kernel.links())
+        except HostError as error:
+            # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
+            log.debug("%s", error)
+            asyncio.get_running_loop().call_later(_READ_AGAIN_S, self.read_again)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Worlds as lines of JSON: what `clatnm daemon --record` writes and `clatnm plan --replay` reads.
+
+A line is `{"at": CLOCK_BOOTTIME seconds, "world": {...}}`. Fields at their defaults are left out, and so is the secret
+behind our addresses: a trace can be shown to others, and replaying it gives addresses of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any, TypeVar
+
+from clatnm.errors import ParseError
+from clatnm.model import World
+
+_T = TypeVar("_T")
+_ADDRESSES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
+_PLAIN = (str, int, float, bool)
+_KEY_SEPARATOR = " "
+
+
+def line(world: World, at: float) -> str:
+    """One line of a trace, without its end."""
+    told = {"at": round(at, 3), "world": _encode(replace(world, secret=b""))}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def parse(lines: Iterable[str]) -> Iterator[tuple[float, World]]:
+    """The times and worlds of a trace. ParseError names the line that is none."""
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            told = json.loads(text)
+            at, world = float(told["at"]), _decode(World, told["world"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ParseError(f"line {number} is not of a trace: {_words(error)}") from None
+        yield at, world
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text} is missing" if isinstance(error, KeyError) else text
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        told = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {f.name: _encode(told[f.name]) for f in fields(value) if told[f.name] != _default(f)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, _ADDRESSES):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {_encode_key(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(_encode(item) for item in value)
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _encode_key(key: Any) -> str:
+    return _KEY_SEPARATOR.join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    """`value`, JSON, as the type annotation `kind` wants it. ValueError, TypeError, KeyError."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _decode_union(arguments, value)
+    if origin is tuple:
+        return tuple(_decode(arguments[0], item) for item in _checked(list, value))
+    if origin is frozenset:
+        return frozenset(_decode(arguments[0], item) for item in _checked(list, value))
+    if origin is not None:  # Mapping
+        key, item = arguments
+        return {_decode_key(key, name): _decode(item, told) for name, told in _checked(dict, value).items()}
+    if is_dataclass(kind):
+        return _decode_record(typing.cast("type[Any]", kind), _checked(dict, value))
+    if kind is bytes:
+        return bytes.fromhex(value)
+    if kind is float:
+        return float(value)
+    if kind in _PLAIN:
+        return _checked(kind, value)
+    return typing.cast("Callable[[Any], Any]", kind)(
+        _checked(str, value)
+    )  # an address, a network, a word of an enumeration
+
+
+def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    rest = [kind for kind in kinds if kind is not type(None)]
+    return _decode(rest[0], value) if len(rest) == 1 else ip_address(_checked(str, value))
+
+
+def _decode_key(kind: Any, text: str) -> Any:
+    if typing.get_origin(kind) is not tuple:
+        return _decode(kind, text)
+    kinds = typing.get_args(kind)
+    parts = text.rsplit(_KEY_SEPARATOR, len(kinds) - 1)  # the first one may hold a blank
+    return tuple(_decode(each, part) for each, part in zip(kinds, parts, strict=True))
+
+
+def _decode_record(kind: type[_T], value: dict[str, Any]) -> _T:
+    hints = typing.get_type_hints(kind)
+    unknown = value.keys() - hints.keys()
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no {min(unknown)!r}")
+    return kind(**{name: _decode(hints[name], told) for name, told in value.items()})
+
+
+def _checked(kind: type[_T], value: Any) -> _T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
