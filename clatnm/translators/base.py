@@ -13,10 +13,14 @@ from clatnm.model import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a translator came to its end: `error` is for the user; `collision` names an address somebody else has."""
+    """How a translator came to its end: `error` is for the user; `collision` names an address somebody else has.
+
+    `unfit`: it had only just begun when it showed that its backend cannot do this here. Another one may.
+    """
 
     error: str
     collision: str = ""
+    unfit: bool = False
 
 
 class Translator(Protocol):

@@ -1,39 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bringing up a translator of our own process: device, process, hooks, and last the route."""
+"""Bringing up a translator of our own process: device, process, route, and hooks.
+
+What waits for nothing else is done at the same time, and what the kernel is asked for is asked for in one go, for in
+between others would be served, who may take longer than all of this.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 
+from clatnm.errors import HostError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Netlink
 from clatnm.model import Plan
 from clatnm.translators.device import (
     DeviceTranslator,
     FastPath,
     UplinkSockets,
+    default_route,
     lead_in,
-    take_in,
     worker_config,
 )
 from clatnm.translators.process import WorkerProcess
+from clatnm.translators.takeover import LoadedFirst, Takeover
 
 
 async def start(
-    host: Host, plan: Plan, fast_path: FastPath | None, *, relay: socket.socket | None = None
+    host: Host, plan: Plan, hooks: LoadedFirst | None, *, relay: socket.socket | None = None
 ) -> DeviceTranslator:
-    """Bring everything up; the route comes last. HostError, TranslatorError: nothing is left.
+    """Bring everything up; packets flow when this returns. HostError, TranslatorError: nothing is left.
 
-    `relay` leads to another program that translates; the process gets a copy.
+    Hooks take over soon after, unless nothing works without them, as with the host's own address. `relay` leads to
+    another program that translates; the process gets a copy.
     """
     worker = await WorkerProcess.spawn()
+    hooks_first = hooks is not None and plan.shared
+    fast_path: FastPath | None = hooks
+    if hooks is not None and not hooks_first:
+        fast_path = Takeover(hooks, worker)
     uplink: UplinkSockets | None = None
     try:
-        uplink = UplinkSockets(plan, neighbours_only=fast_path is not None)
-        index = await _hand_over(host, worker, plan, uplink, fast_path=fast_path, relay=relay)
-        await lead_in(host, index, plan)
+        uplink = UplinkSockets(plan, neighbours_only=hooks_first)
+        index = await _hand_over(host, worker, plan, uplink, hooks_first=hooks_first, relay=relay)
+        if fast_path is not None:
+            await fast_path.attach(plan, index)
+        if hooks_first or not plan.offered:
+            await lead_in(host, index, plan)
     except BaseException:
         if fast_path is not None:
             await fast_path.close()
@@ -51,21 +67,34 @@ async def _hand_over(
     plan: Plan,
     uplink: UplinkSockets,
     *,
-    fast_path: FastPath | None,
+    hooks_first: bool,
     relay: socket.socket | None,
 ) -> int:
     """Open the device and give it away: from here on the process's life is the device's life. Its ifindex."""
+    config = worker_config(plan, hooked=hooks_first, relayed=relay is not None)
     with contextlib.ExitStack() as undo:
         device = tun.open_tun(plan.device)
         undo.callback(os.close, device.fd)
-        index = await host.do(
-            # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger
-            # than what we may send, since it needs no room for a Fragment header.
-            lambda kernel: kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
+        handed, index = await asyncio.gather(
+            worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])]),
+            host.do(lambda kernel: _furnish(kernel, plan, lead=plan.offered and not hooks_first)),
+            return_exceptions=True,
         )
-        await take_in(host, index, plan)
-        if fast_path is not None:
-            await fast_path.attach(plan, index)
-        config = worker_config(plan, hooked=fast_path is not None, relayed=relay is not None)
-        await worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])])
+    for outcome in (handed, index):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    assert isinstance(index, int)
+    return index
+
+
+def _furnish(kernel: Netlink, plan: Plan, *, lead: bool) -> int:
+    """Make the device ready to be used, and have it used if so wanted. What comes too early waits in it."""
+    # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger than what
+    # we may send, since it needs no room for a Fragment header.
+    index = kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
+    if not plan.shared:
+        with contextlib.suppress(HostError):  # see `device.take_in`
+            kernel.take_in(index, plan.clat_v6)
+    if lead:
+        kernel.add_default_route(index, default_route(plan))
     return index

@@ -21,6 +21,7 @@ from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel import clsact
 from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import Netlink
 from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
 
@@ -54,70 +55,85 @@ def config(plan: Plan, device_index: int) -> bytes:
     )
 
 
-class _Hooks(abc.ABC):
-    """A `device.FastPath`, but for how programs are hung up."""
+class Hooks(abc.ABC):
+    """A `device.FastPath`, but for how programs are hung up. Whatever the kernel may be slow at is left to a thread."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._loaded: Loaded | None = None
         self._device_index = 0
 
-    async def attach(self, plan: Plan, device_index: int) -> None:
+    async def load(self, plan: Plan, device_index: int) -> None:
+        """Have everything ready, so that nothing but the kernel delays `attach`. HostError."""
         self._device_index = device_index
-        self._loaded = self._load(plan)
+        self._loaded = await self._host.do(lambda _: self._load(plan, keep=None))
+
+    async def attach(self, plan: Plan, device_index: int) -> None:
+        if self._loaded is None:
+            await self.load(plan, device_index)
         try:
-            await self._hang_up(plan, self._loaded)
+            await self._host.do(lambda kernel: self._hang_up(kernel, plan, self._programs()))
         except BaseException:
             await self.close()
             raise
 
     async def update(self, plan: Plan) -> None:
         """New programs with the new configuration take over one by one: no packet meets a half-changed one."""
-        fresh = self._load(plan)
+        old = self._loaded
+        fresh = await self._host.do(lambda _: self._load(plan, keep=old))
         try:
-            await self._replace(plan, fresh)
+            await self._host.do(lambda kernel: self._replace(kernel, plan, fresh))
         except BaseException:
             fresh.close()
             raise
-        if self._loaded is not None:
-            self._loaded.close()
+        if old is not None:
+            old.close()
         self._loaded = fresh
 
-    def _load(self, plan: Plan) -> Loaded:
+    def _load(self, plan: Plan, *, keep: Loaded | None) -> Loaded:
         table = bpf.table()
         if table is None:
             raise HostError("the fast path was not built", errno=errno.ENOENT)
-        names = (DEVICE_EGRESS, DEVICE_INGRESS, uplink_program(plan))
+        names = tuple(name for name, _, _ in self._places(plan))
         if not plan.shared:  # then nothing is looked up in these, so they need no room
             small = {name: replace(table.maps[name], max_entries=1) for name in ("flows", "datagrams")}
             table = replace(table, maps={**table.maps, **small})
-        return Loaded(table, config(plan, self._device_index), names=names, keep=self._loaded)
+        return Loaded(table, config(plan, self._device_index), names=names, keep=keep)
+
+    def _programs(self) -> Loaded:
+        assert self._loaded is not None
+        return self._loaded
 
     async def close(self) -> None:
-        await self._take_down()
+        await self._host.do(self._take_down)
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
 
     @abc.abstractmethod
-    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         """Run the programs at their places. HostError."""
 
     @abc.abstractmethod
-    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+    def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         """Run these programs instead. HostError."""
 
     @abc.abstractmethod
-    async def _take_down(self) -> None:
+    def _take_down(self, kernel: Netlink) -> None:
         """Run none. Again is fine."""
 
     def _places(self, plan: Plan) -> tuple[tuple[str, int, bool], ...]:
-        """(program, ifindex, egress). The uplink comes last: before that nothing reaches a device half set up."""
-        return (
-            (DEVICE_INGRESS, self._device_index, False),
-            (DEVICE_EGRESS, self._device_index, True),
-            (uplink_program(plan), plan.ifindex, False),
-        )
+        """(program, ifindex, egress), in order. Each time the kernel takes some 10 ms, and so it is as few as can be.
+
+        For an address of its own the process can send by itself, and both ways work without the hooks. They take over
+        one after the other, the uplink's at once after the process was told to expect it.
+
+        For the host's own address nothing works without all of them. The uplink comes last, for before that nothing
+        reaches a device half set up.
+        """
+        uplink = (uplink_program(plan), plan.ifindex, False)
+        egress = (DEVICE_EGRESS, self._device_index, True)
+        return ((DEVICE_INGRESS, self._device_index, False), egress, uplink) if plan.shared else (uplink, egress)
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         told: dict[str, Any] = copy.deepcopy(dict(slow))
@@ -129,29 +145,28 @@ class _Hooks(abc.ABC):
         return told
 
 
-class TcxHooks(_Hooks):
+class TcxHooks(Hooks):
     """On tcx links: descriptors, so that the hooks end with whoever holds them."""
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._links: dict[str, int] = {}
 
-    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         for name, ifindex, egress in self._places(plan):
             self._links[name] = kernel_bpf.attach_tcx(loaded.programs[name], ifindex, egress=egress)
 
-    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
+    def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         # Should one fail after another has changed, the caller takes all of them down.
         for name, link in self._links.items():
             kernel_bpf.replace_program(link, loaded.programs[name])
 
-    async def _take_down(self) -> None:
-        for link in self._links.values():
-            os.close(link)
-        self._links.clear()
+    def _take_down(self, kernel: Netlink) -> None:
+        while self._links:
+            os.close(self._links.popitem()[1])
 
 
-class ClsactHooks(_Hooks):
+class ClsactHooks(Hooks):
     """On clsact: the filters on the TUN go with it; the one on the uplink is taken off here, or by `clatnm cleanup`."""
 
     def __init__(self, host: Host) -> None:
@@ -159,25 +174,21 @@ class ClsactHooks(_Hooks):
         self._uplink = 0
         self._added = False
 
-    async def _hang_up(self, plan: Plan, loaded: Loaded) -> None:
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         for name, ifindex, egress in self._places(plan):
-            attach = functools.partial(
-                clsact.attach, ifindex=ifindex, program=loaded.programs[name], egress=egress, owner=self._device_index
-            )
-            added = await self._host.do(attach)
+            program = loaded.programs[name]
+            added = clsact.attach(kernel, ifindex, program, egress=egress, owner=self._device_index)
             if ifindex == plan.ifindex:
                 self._uplink, self._added = ifindex, self._added or added
 
-    async def _replace(self, plan: Plan, loaded: Loaded) -> None:
-        await self._hang_up(plan, loaded)
+    def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
+        self._hang_up(kernel, plan, loaded)
 
-    async def _take_down(self) -> None:
+    def _take_down(self, kernel: Netlink) -> None:
         uplink, self._uplink = self._uplink, 0
         if uplink:
             with contextlib.suppress(HostError):
-                await self._host.do(
-                    lambda kernel: clsact.detach(kernel, uplink, owner=self._device_index, remove_clsact=self._added)
-                )
+                clsact.detach(kernel, uplink, owner=self._device_index, remove_clsact=self._added)
 
 
 def _read(counters: int, first: int) -> dict[str, tuple[int, int]]:

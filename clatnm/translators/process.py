@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -18,6 +19,41 @@ from clatnm.worker.wire import WorkerConfig
 _READY_S = 10.0
 _ANSWER_S = 1.0
 _STOP_S = 2.0
+_SPARE_S = 2.0  # how long after one was taken, when that one's connections have begun
+
+
+class Spare:
+    """Has one translator process wait for the next `WorkerProcess.spawn`, until it is closed.
+
+    Python takes longer to start than all else that a start takes. What waits costs some 10 MiB, and no time. It ends
+    with us, however we end; should it die, nothing is worse than without it.
+    """
+
+    _open: Spare | None = None
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        Spare._open = self
+        self._prepare()
+
+    @classmethod
+    def taken(cls) -> None:
+        """Have another one wait, as soon as whoever has taken this one will have done with the machine."""
+        self = cls._open
+        if self is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SPARE_S, self._prepare)
+
+    def close(self) -> None:
+        """End it. Those that were taken go on."""
+        Spare._open = None
+        if self._timer is not None:
+            self._timer.cancel()
+        launch.dismiss()
+
+    def _prepare(self) -> None:
+        self._timer = None
+        with contextlib.suppress(OSError):  # whoever needs one will try again, and say so
+            launch.prepare()
 
 
 class WorkerProcess:
@@ -31,6 +67,7 @@ class WorkerProcess:
         self._counters: asyncio.Future[Mapping[str, Any]] | None = None
         self._error = ""
         self._collision = ""
+        self._unfit = False
         self._collided = asyncio.Event()
         self._end = asyncio.ensure_future(self._watch())
         loop.add_reader(control, self._read)
@@ -42,6 +79,7 @@ class WorkerProcess:
             process, control = launch.take()
         except OSError as error:
             raise TranslatorError(f"cannot start the translator process: {error.strerror}") from error
+        Spare.taken()
         control.setblocking(False)
         return cls(process, control)
 
@@ -74,6 +112,16 @@ class WorkerProcess:
         except (OSError, asyncio.TimeoutError):
             return {}
 
+    async def obeyed(self) -> None:
+        """Wait until it has followed the orders given so far; not for long."""
+        await self.counters()  # it takes its orders one after the other
+
+    def give_up(self, error: str, *, unfit: bool) -> None:
+        """End it for a reason of ours, which `ended` tells (see `Ended`). One that has ended keeps its own reason."""
+        if self._process.poll() is None:
+            self._error, self._unfit = error, unfit
+            self._process.terminate()
+
     async def stop(self) -> Ended:
         """Ask it to end, insist after a while, and wait for its end."""
         try:
@@ -103,7 +151,7 @@ class WorkerProcess:
         if not self._ready.done():
             self._ready.set_exception(TranslatorError(error, status=status))
             self._ready.exception()  # whoever waits gets it; if nobody does, it is in `Ended` as well
-        return Ended(error=error, collision=self._collision)
+        return Ended(error=error, collision=self._collision, unfit=self._unfit)
 
     def _close(self) -> None:
         if self._control.fileno() >= 0:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`python -I -m clatnm.worker --control-fd N`: the translator process.
 
-It is handed open descriptors over its control socket, gives up all privileges, and moves packets until it is told to
-stop, its supervisor is gone, or a device is. Its end removes the TUN device, which nobody else holds.
+It gives up all privileges, is handed open descriptors over its control socket, and moves packets until it is told to
+stop, its supervisor is gone, or a device is. Its end removes the TUN device, which nobody else holds. It may have been
+started long before it is needed: all that takes time is done by the time it waits for the descriptors.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ def main(arguments: list[str]) -> int:
         print(f"--control-fd {arguments[1]}: {error.strerror}", file=sys.stderr)
         return _USAGE_STATUS
     try:
+        privileges.drop()
         worker = _start(control)
         if worker is not None:
-            privileges.drop()
             worker.run()
     except ClatnmError as error:
         _tell(control, error.what, error.hint)

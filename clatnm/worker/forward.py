@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moving packets: TUN to uplink and back, in batches, one buffer a direction.
 
+Hooks in the kernel may join in: then there are fewer packets, and what comes from the network comes by the TUN too.
+
 The fast path rewrites headers in place in front of a payload it never touches, so a 64 KiB packet costs what a small
 one does. All it declines goes whole through `Siit`.
 
@@ -43,6 +45,7 @@ class Forwarder:
         self._uplink = uplink
         self._link = link
         self._counters = counters
+        self._hooked = config.hooked
         self._from_tun = _Buffer(read_at=_IPV4_AT - vnet.SIZE)
         self._from_uplink = _Buffer(read_at=_IPV6_AT - link.header_bytes - vnet.SIZE)
         ipv6_at = link.header_bytes + 40
@@ -53,6 +56,7 @@ class Forwarder:
 
     def reconfigure(self, config: WorkerConfig) -> None:
         """Translate by another config from the next packet on. The kind of link stays."""
+        self._hooked = config.hooked
         self._inplace = _inplace(config)
         self._slow.reconfigure(config)
 
@@ -82,7 +86,7 @@ class Forwarder:
             start = translate(buf, _IPV4_AT, end, partial, header[1]) if header else DECLINED
             if start == DECLINED or header is None:
                 if buf[_IPV4_AT] >> 4 == 6:
-                    flow.drop(Loss.NOT_IPV4)
+                    self._ipv6_from_tun(bytes(view[at:end]))
                 else:
                     self._odd_from_tun(bytes(view[at:end]))
                 continue
@@ -136,6 +140,13 @@ class Forwarder:
 
     def _odd_from_tun(self, data: bytes) -> None:
         self._slow.to_ipv6(data, link_bytes=0, forward=self._send_uplink, reply=self._write_tun)
+
+    def _ipv6_from_tun(self, data: bytes) -> None:
+        """What hooks on the uplink leave to us. Without them, whatever it is comes from the uplink as well."""
+        if self._hooked:
+            self._slow.to_ipv4(data, link_bytes=0, forward=self._write_tun, reply=self._send_uplink)
+        else:
+            self._counters.to_ipv6.drop(Loss.NOT_IPV4)
 
     def _odd_from_uplink(self, data: bytes) -> None:
         link_bytes = self._link.header_bytes

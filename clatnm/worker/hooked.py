@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Behind hooks in the kernel: what they declined comes out of the TUN in either family, and goes back into it.
+"""Behind hooks in the kernel that alone can send: what they declined comes out of the TUN in either family, and goes
+back into it. So it is with the host's own address, which the kernel speaks for.
 
 An IPv6 packet written into the TUN is sent on by the hooks, an IPv4 packet is received by the host. The uplink's socket
 hears neighbour discovery only.

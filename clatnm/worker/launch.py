@@ -25,24 +25,43 @@ class Launched(NamedTuple):
 _waiting: list[Launched] = []
 
 
+def prepare() -> None:
+    """Start one for the next `take`, unless one waits already. OSError when it cannot be started."""
+    _bury()
+    if not _waiting:
+        _waiting.append(_launch())
+
+
+def take() -> Launched:
+    """The one that was started ahead, if it still lives, or else a new one. OSError when it cannot be started."""
+    _bury()
+    return _waiting.pop() if _waiting else _launch()
+
+
+def dismiss() -> None:
+    """End the one that was started ahead if nobody took it."""
+    while _waiting:
+        process, control = _waiting.pop()
+        control.close()
+        process.kill()
+        process.wait()
+
+
 @contextlib.contextmanager
 def ahead() -> Iterator[None]:
     """Start one now for the first `take` within the block; afterwards it is gone if nobody took it."""
     with contextlib.suppress(OSError):  # `take` will try again, and say so
-        _waiting.append(_launch())
+        prepare()
     try:
         yield
     finally:
-        while _waiting:
-            process, control = _waiting.pop()
-            control.close()
-            process.kill()
-            process.wait()
+        dismiss()
 
 
-def take() -> Launched:
-    """The one that was started ahead, or else a new one. OSError when it cannot be started."""
-    return _waiting.pop() if _waiting else _launch()
+def _bury() -> None:
+    """Forget one that died while it waited."""
+    if _waiting and _waiting[0].process.poll() is not None:
+        dismiss()
 
 
 def _launch() -> Launched:

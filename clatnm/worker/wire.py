@@ -39,7 +39,8 @@ class WorkerConfig:
 
     `link_address` is the uplink's own MAC, None for a link without Ethernet header and neighbour discovery.
     `gateway` is the next hop, None when every destination is a neighbour itself (or there are no neighbours).
-    `hooked`: hooks in the kernel translate what is simple and move the rest between TUN and uplink.
+    `hooked`: hooks in the kernel translate what is simple, and bring what else comes from the network to the TUN. From
+    the start on: they also take what is to be sent from there. By an update: whoever has begun to send goes on.
     `relayed`: another program translates, behind a socket of its own.
     """
 

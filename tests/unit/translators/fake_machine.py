@@ -19,7 +19,9 @@ from tests.unit.policy.worlds import a_world, the_plan
 
 PLAN = replace(the_plan(a_world()), clat_v4=IPv4Address("192.0.0.4"), clat_v6=IPv6Address("2001:db8:a::c1a7"))
 INDEX = 9
-STEPS = ("spawn", "packets", "group", "tun", "set_up_device", "hook", "hand_over", "add_default_route")
+STEPS = ("spawn", "packets", "group", "tun", "hand_over", "set_up_device", "add_default_route")
+TAKEOVER = ("load hook", "update process", "obeyed", "hook")
+SHARED_STEPS = ("spawn", "packets", "tun", "hand_over", "set_up_device", "hook", "add_default_route")
 
 
 class FakeMachine:
@@ -38,6 +40,7 @@ class FakeMachine:
         self.running = False
         self.hooked = False
         self.neighbours_only = False
+        self.given_up: Ended | None = None
         self.opened: list[socket.socket] = []
 
     def do(self, what: str) -> None:
@@ -153,6 +156,12 @@ class FakeWorker:
         self._machine.do("update process")
         self._machine.config = config
 
+    async def obeyed(self) -> None:
+        self._machine.do("obeyed")
+
+    def give_up(self, error: str, *, unfit: bool) -> None:
+        self._machine.given_up = Ended(error=error, unfit=unfit)
+
     async def stop(self) -> Ended:
         self._machine.do("stop process")
         self._machine.running = False
@@ -165,7 +174,7 @@ class FakeWorker:
     async def ended(self) -> Ended:
         self._machine.running = False
         self._machine.go_down()
-        return Ended(error="died")
+        return self._machine.given_up or Ended(error="died")
 
 
 class FakeHost:
@@ -177,10 +186,14 @@ class FakeHost:
 
 
 class FakeHooks:
-    """A `device.FastPath`."""
+    """A `takeover.LoadedFirst`."""
 
     def __init__(self, machine: FakeMachine) -> None:
         self._machine = machine
+
+    async def load(self, plan: Plan, device_index: int) -> None:
+        assert device_index == INDEX
+        self._machine.do("load hook")
 
     async def attach(self, plan: Plan, device_index: int) -> None:
         assert device_index == INDEX

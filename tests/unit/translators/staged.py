@@ -9,7 +9,7 @@ from typing import Any
 
 from clatnm.model import Plan
 from clatnm.translators import bringup, device
-from tests.unit.aio import run_virtual
+from tests.unit.aio import run_virtual, settle
 from tests.unit.translators.fake_machine import PLAN, FakeHooks, FakeHost, FakeMachine
 
 
@@ -26,11 +26,12 @@ async def start(machine: FakeMachine, *, plan: Plan = PLAN, hooks: bool = False)
 
 
 def play(machine: FakeMachine, scene: Scene, *, plan: Plan = PLAN, hooks: bool = False) -> None:
-    """Start, clear the notes, play, stop: nothing is left."""
+    """Start until hooks have taken over, clear the notes, play, stop: nothing is left."""
 
     async def work() -> None:
         before = descriptors()
         translator = await start(machine, plan=plan, hooks=hooks)
+        await settle()
         del machine.done[:]
         await scene(machine, translator)
         await translator.stop()

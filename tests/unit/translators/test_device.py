@@ -17,47 +17,53 @@ from clatnm.translators import available, device
 from clatnm.translators.tun import TunBackend
 from clatnm.worker.wire import WorkerConfig
 from tests.unit.aio import run_virtual
-from tests.unit.translators.fake_machine import PLAN, STEPS, FakeHost, FakeMachine
+from tests.unit.translators.fake_machine import PLAN, SHARED_STEPS, STEPS, FakeHost, FakeMachine
 from tests.unit.translators.staged import descriptors, play, start
 
 # Start
 
 
-def test_route_comes_last(machine: FakeMachine) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_route_comes_last(machine: FakeMachine, shared: bool) -> None:
     async def work() -> None:
-        translator = await start(machine, hooks=True)
-        assert machine.done == list(STEPS)
+        translator = await start(machine, plan=replace(PLAN, shared=shared), hooks=True)
+        assert machine.done == list(SHARED_STEPS if shared else STEPS)
         assert machine.route == (PLAN.metric, PLAN.ipv4_mtu_bytes)
         await translator.stop()
 
     run_virtual(work())
 
 
-@pytest.mark.parametrize(
-    ("step", "hooks"), [(step, hooks) for step in STEPS for hooks in (True, False) if hooks or step != "hook"]
-)
-def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: str, hooks: bool) -> None:
+REFUSED_STARTS = [(step, hooks, False) for step in STEPS for hooks in (False, True)]
+REFUSED_STARTS += [(step, True, True) for step in SHARED_STEPS]
+
+
+@pytest.mark.parametrize(("step", "hooks", "shared"), REFUSED_STARTS)
+def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, step: str, hooks: bool, shared: bool) -> None:
     async def work() -> None:
         before = descriptors()
         machine.refuse = {step}
         with pytest.raises(HostError, match=f"{step} refused"):
-            await start(machine, hooks=hooks)
+            await start(machine, plan=replace(PLAN, shared=shared), hooks=hooks)
         assert not any(machine.left())
         assert descriptors() == before
 
     run_virtual(work())
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("hooks", [True, False])
-def test_process_takes_all_packets_or_what_the_hooks_leave(machine: FakeMachine, hooks: bool) -> None:
+def test_process_takes_all_packets_or_what_the_hooks_leave(machine: FakeMachine, hooks: bool, shared: bool) -> None:
+    plan = replace(PLAN, shared=shared)
+
     async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
-        assert machine.neighbours_only is hooks
+        assert machine.neighbours_only is (hooks and shared)
         for _ in range(2):
             assert machine.config is not None
             assert machine.config.hooked is hooks
-            await translator.update(replace(PLAN, gateway=IPv6Address("fe80::9")))
+            await translator.update(replace(plan, gateway=IPv6Address("fe80::9")))
 
-    play(machine, scene, hooks=hooks)
+    play(machine, scene, plan=plan, hooks=hooks)
 
 
 def test_process_is_told_all_it_needs(machine: FakeMachine) -> None:
