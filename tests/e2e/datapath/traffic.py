@@ -119,9 +119,9 @@ def icmp_error(sock: socket.socket) -> IcmpError | None:
 
 def download(place: Place, size: int, *, device: str | None = None) -> None:
     """Fetch `size` bytes from the server over TCP and check their hash."""
-    with _web(place, device) as web:
-        web.request("GET", f"/bytes/{size}")
-        answer = web.getresponse()
+    with web(place, device) as connection:
+        connection.request("GET", f"/bytes/{size}")
+        answer = connection.getresponse()
         body = answer.read()
         assert len(body) == size
         assert hashlib.sha256(body).hexdigest() == answer.headers["X-Sha256"]
@@ -130,21 +130,21 @@ def download(place: Place, size: int, *, device: str | None = None) -> None:
 def upload(place: Place, size: int, *, device: str | None = None) -> None:
     """Send `size` random bytes to the server over TCP; it tells their hash."""
     body = os.urandom(size)
-    with _web(place, device) as web:
-        web.request("PUT", "/hash", body=body)
-        assert web.getresponse().read().decode().strip() == hashlib.sha256(body).hexdigest()
+    with web(place, device) as connection:
+        connection.request("PUT", "/hash", body=body)
+        assert connection.getresponse().read().decode().strip() == hashlib.sha256(body).hexdigest()
 
 
 @contextlib.contextmanager
-def _web(place: Place, device: str | None) -> Iterator[http.client.HTTPConnection]:
+def web(place: Place, device: str | None = None) -> Iterator[http.client.HTTPConnection]:
     """A connection to the server's web server, from that namespace (and device)."""
     with place.sock(socket.AF_INET, socket.SOCK_STREAM, timeout_s=10) as sock:
         if device is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         sock.connect((str(SERVER), inet.WEB_PORT))
-        web = http.client.HTTPConnection(str(SERVER))
-        web.sock = sock
-        yield web
+        connection = http.client.HTTPConnection(str(SERVER))
+        connection.sock = sock
+        yield connection
 
 
 def ping(place: Place, *options: str, address: str = str(SERVER)) -> None:
