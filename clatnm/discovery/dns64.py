@@ -80,6 +80,8 @@ class _Network:
         self.teller: Resolver | None = None
         self.heard_at = self.ends_at = now
         self.settled = False
+        self.doubtful = False
+        """It may be another network by now, though the carrier never went away."""
         self.words = ""
         """The last outcome without a prefix."""
         self.since = now
@@ -187,6 +189,18 @@ class Dns64:
             self._networks.pop(index).rest()
         self._changed()
 
+    def suspect(self, ifindex: int) -> None:
+        """This link may be on another network: ask again at the next `follow`.
+
+        Until the resolvers have answered, or have been silent for too long, what they said holds.
+        """
+        network = self._networks.get(ifindex)
+        if network is not None:
+            network.rest()
+            network.doubtful = True
+            network.due = self._clock()
+        self._changed()
+
     def candidates(self, interface: str, now: float) -> tuple[PrefixCandidate, ...]:
         """The prefixes valid on a link now, in the order in which they were first told."""
         network = self._of(interface)
@@ -265,11 +279,14 @@ class Dns64:
         said = outcome.said
         if isinstance(said, Failure):
             network.say(said.words, now)
+            if network.doubtful:
+                network.prefixes = ()
             network.due = now + _RETRY_S[min(network.failures, len(_RETRY_S) - 1)]
             network.failures += 1
         else:
             self._learn(network, said, outcome.resolver, now)
             network.failures = 0
+        network.doubtful = False
         if not network.settled:
             network.settled = True
             network.since = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 
@@ -268,5 +268,52 @@ def test_forgotten_links_are_asked_on_at_the_next_look(ifindex: int | None, left
         await asyncio.sleep(1)
         assert [name for name in links if stage.prefixes(name)] == list(links)
         assert len(stage.asked()) == 4 - len(left)
+
+    play(scene)
+
+
+# Doubt
+
+
+@pytest.mark.parametrize(
+    ("script", "during", "after"),
+    [
+        pytest.param(tells(), [WELL_KNOWN], [WELL_KNOWN], id="the-same-network"),
+        pytest.param(tells(OWN_PREFIX), [OWN_PREFIX], [OWN_PREFIX], id="another-network"),
+        pytest.param(denies(), [], [], id="network-without-dns64"),
+        pytest.param(is_silent, [WELL_KNOWN], [], id="silence"),
+    ],
+)
+def test_suspected_link_is_asked_on_again_and_believed_until_then(
+    script: Script, during: list[IPv6Network], after: list[IPv6Network]
+) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.script(FIRST, tells())
+        await stage.hear()
+        stage.script(FIRST, script)
+        changes = stage.changes
+        stage.source.suspect(LINK.index)
+        assert stage.changes == changes + 1
+        assert stage.prefixes() == [WELL_KNOWN]
+        await stage.hear()
+        assert len(stage.asked()) == 2
+        assert stage.prefixes() == during
+        assert stage.report().settled
+        await asyncio.sleep(3.1)
+        assert stage.prefixes() == after
+
+    play(scene)
+
+
+def test_doubt_while_asking_begins_from_the_start() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow()
+        await asyncio.sleep(1.5)
+        stage.source.suspect(LINK.index)
+        assert stage.open_sockets() == 0
+        stage.source.suspect(99)
+        stage.follow()
+        await asyncio.sleep(4)
+        assert stage.asked() == [(0, FIRST), (1, FIRST), (1.5, FIRST), (2.5, FIRST), (3.5, FIRST)]
 
     play(scene)
