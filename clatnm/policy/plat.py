@@ -162,7 +162,9 @@ def error(
 ) -> Plat:
     """An ICMPv6 error about a ping (RFC 4443 section 3) came from `offender`."""
     behind = nat64.extract(prefix, offender)
-    if behind is not None:  # the error itself was translated, so the translator works
+    # An error that was translated itself: the translator works. But one in the name of the target comes from a router
+    # that rewrites addresses before the translator, as Linux does to errors about what it has rewritten.
+    if behind is not None and behind != target:
         return _alive(p, now, f"{behind} answered through it")
     if (kind, code) not in _NO_WAY:
         return p

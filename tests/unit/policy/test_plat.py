@@ -11,6 +11,7 @@ import pytest
 
 from clatnm.model import PlatState
 from clatnm.policy import plat
+from clatnm.proto import nat64
 from tests.unit.policy.worlds import NOW
 
 PREFIX = IPv6Network("64:ff9b::/96")
@@ -294,6 +295,15 @@ def test_translated_error_is_a_sign_of_life() -> None:
     judged = plat.health(p, NOW)
     assert (judged.state, judged.detail) == (ALIVE, "203.0.113.1 answered through it")
     assert plat.next_probe(p, NOW) is None
+
+
+def test_error_in_the_name_of_the_target_is_a_routers() -> None:
+    p = plat.new(NOW)
+    for second in (0, 2):
+        p = plat.asked(p, NOW + second, TARGETS)
+        for target in TARGETS:
+            p = refused_by(nat64.embed(PREFIX, target), p, NOW + second, target)
+    assert plat.health(p, NOW + 2).state is DEAD
 
 
 def test_further_proofs_of_life_are_no_news() -> None:
