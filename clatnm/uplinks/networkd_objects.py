@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What systemd-networkd's description of its links and its .network files mean. Pure: text in, uplinks out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from pathlib import PurePath
+from typing import Any
+
+from clatnm.config import parse_mode
+from clatnm.errors import ConfigError
+from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, Uplink
+
+NETWORKD = "org.freedesktop.network1"
+NETWORKD_PATH = "/org/freedesktop/network1"
+MANAGER = f"{NETWORKD}.Manager"
+NAME = "systemd-networkd"
+
+# networkd ignores sections that begin with X-, so this one may stand in its own files.
+SECTION, MODE_KEY = "X-Clatnm", "Mode"
+
+# Of networkd's own states of a link: the first two are its decision to manage it, the others come before any decision.
+_MANAGED = frozenset({"configuring", "configured"})
+_UNDECIDED = frozenset({"pending", "initialized"})
+# The kernel's names for links whose traffic goes through another uplink.
+_TUNNELS = frozenset(
+    {"tun", "tap", "wireguard", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan", "ipip", "sit", "ip6tnl"}
+    | {"vti", "vti6", "xfrm", "vxlan", "geneve", "l2tp", "bareudp", "fou"}
+)
+# Nothing a user would look for: not even mentioned.
+_INTERNAL = frozenset({"dummy", "ifb", "nlmon", "vcan"})
+# Who told a resolver, best first; one set at run time may be a VPN's.
+_RESOLVER_SOURCES = ("DHCPv6", "NDisc", "DHCPv4", "static")
+_NO_DHCP4 = frozenset({"", "no", "n", "false", "f", "off", "0", "none", "ipv6", "v6"})
+_COMMENTS = ("#", ";")
+_NAMESPACE = uuid.UUID("6b5b5ca6-5b4d-5b0e-9a3f-1f6d1d0d5c86")
+_MAC_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkdLink:
+    """A link that networkd manages, or may be about to."""
+
+    index: int
+    interface: str
+    decided: bool
+    """False: networkd has only just met it, so what was known of it before still counts."""
+    network_file: str = ""
+    is_tunnel: bool = False
+    resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
+    access_point: str = ""
+    prefixes: tuple[PrefixCandidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """What a .network file and its drop-ins say that concerns us."""
+
+    mode: Mode | None = None
+    ipv4_disabled: bool = False
+    problems: tuple[str, ...] = ()
+    """Sentences for the log, about our own section."""
+
+
+def links_from(description: str) -> tuple[NetworkdLink, ...]:
+    """The links in the answer of Manager.Describe that are, or may become, uplinks.
+
+    ValueError when it is no such answer.
+    """
+    told = json.loads(description)
+    if not isinstance(told, dict) or not isinstance(told.get("Interfaces"), list):
+        raise ValueError("no description of links")
+    found = (_link_from(entry) for entry in told["Interfaces"] if isinstance(entry, dict))
+    return tuple(link for link in found if link is not None)
+
+
+def _link_from(entry: Mapping[str, Any]) -> NetworkdLink | None:
+    interface, index = entry.get("Name"), entry.get("Index")
+    # "SetupState" is the same under another name, in versions here and there.
+    state = str(entry.get("AdministrativeState", entry.get("SetupState")))
+    kind = str(entry.get("Kind"))
+    if not isinstance(interface, str) or not isinstance(index, int) or state not in _MANAGED | _UNDECIDED:
+        return None
+    if (
+        interface.startswith(DEVICE_PREFIX)
+        or entry.get("Type") == "loopback"
+        or kind in _INTERNAL
+        or entry.get("OperationalState") == "enslaved"  # its bridge or bond has the addresses
+    ):
+        return None
+    return NetworkdLink(
+        index=index,
+        interface=interface,
+        decided=state in _MANAGED,
+        network_file=str(entry.get("NetworkFile") or ""),
+        is_tunnel=kind in _TUNNELS,
+        resolvers=_resolvers(_list(entry.get("DNS"))),
+        access_point=_access_point(entry.get("BSSID")),
+        prefixes=tuple(_prefixes(_list(_dict(entry.get("NDisc")).get("PREF64")))),
+    )
+
+
+def _list(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _octets(value: Any) -> bytes:
+    """networkd writes addresses of all kinds as lists of numbers."""
+    try:
+        return bytes(value) if isinstance(value, list) else b""
+    except (TypeError, ValueError):
+        return b""
+
+
+def _address(value: Any) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(_octets(value))
+    except ValueError:
+        return None
+
+
+def _resolvers(entries: list[Mapping[str, Any]]) -> tuple[IPv4Address | IPv6Address, ...]:
+    told: dict[IPv4Address | IPv6Address, None] = {}
+    for source in _RESOLVER_SOURCES:
+        for entry in entries:
+            address = _address(entry.get("Address"))
+            if entry.get("ConfigSource") == source and address is not None:
+                told[address] = None
+    return tuple(told)
+
+
+def _access_point(value: Any) -> str:
+    octets = _octets(value)
+    return octets.hex(":").upper() if len(octets) == _MAC_BYTES else ""
+
+
+def _prefixes(entries: list[Mapping[str, Any]]) -> Iterator[PrefixCandidate]:
+    """`[IPv6AcceptRA] UsePREF64=`, since systemd 255; LifetimeUSec is a moment of CLOCK_BOOTTIME, absent: for ever."""
+    for entry in entries:
+        until_us = entry.get("LifetimeUSec")
+        try:
+            prefix = IPv6Network((_octets(entry.get("Prefix")), int(entry.get("PrefixLength", -1))))
+            expires_at = None if until_us is None else int(until_us) / 1e6
+        except (TypeError, ValueError):
+            continue
+        router = _address(entry.get("ConfigProvider"))
+        yield PrefixCandidate(
+            prefix=prefix,
+            source=PrefixSource.MANAGER,
+            router=router if isinstance(router, IPv6Address) else None,
+            expires_at=expires_at,
+        )
+
+
+def merge(fresh: Iterable[NetworkdLink], last: Iterable[NetworkdLink]) -> tuple[NetworkdLink, ...]:
+    """The links networkd manages: of those it has not decided about again yet, what it said last."""
+    known = {(link.index, link.interface): link for link in last}
+    links = (link if link.decided else known.get((link.index, link.interface)) for link in fresh)
+    return tuple(sorted((link for link in links if link is not None), key=lambda link: link.interface))
+
+
+def uplink(link: NetworkdLink, settings: FileSettings) -> Uplink:
+    """The connection that a link is. networkd has no UUIDs: ours is made from the file's name and the interface."""
+    file = PurePath(link.network_file)
+    return Uplink(
+        interface=link.interface,
+        uuid=str(uuid.uuid5(_NAMESPACE, f"{file.name}/{link.interface}")),
+        name=file.stem or link.interface,
+        manager=NAME,
+        mode=settings.mode,
+        is_vpn=link.is_tunnel,
+        ipv4_disabled=settings.ipv4_disabled,
+        resolvers=link.resolvers,
+        access_point=link.access_point,
+    )
+
+
+def settings_from(files: Iterable[tuple[str, str]]) -> FileSettings:
+    """Read (name, text) of the .network file and then its drop-ins, in networkd's order: later lines win."""
+    mode: Mode | None = None
+    dhcp = ""
+    addresses: list[str] = []
+    problems: list[str] = []
+    for name, text in files:
+        for section, key, value in assignments(text):
+            if (section, key) == ("Network", "DHCP"):
+                dhcp = value.lower()
+            elif (section, key) == ("Network", "Address"):
+                addresses = [*addresses, value] if value else []
+            elif (section, key) == ("Address", "Address"):
+                addresses.append(value)
+            elif section == SECTION and key != MODE_KEY:
+                problems.append(f"{name}: [{SECTION}] has no key {key!r} (only {MODE_KEY!r}); ignored")
+            elif section == SECTION:
+                try:
+                    mode = parse_mode(value) if value else None
+                except ConfigError as error:
+                    problems.append(f"{name}: [{SECTION}] {error}; ignored")
+    disabled = dhcp in _NO_DHCP4 and not any(map(_is_ipv4, addresses))
+    return FileSettings(mode=mode, ipv4_disabled=disabled, problems=tuple(problems))
+
+
+def assignments(text: str) -> Iterator[tuple[str, str, str]]:
+    """(section, key, value) of each line of a systemd configuration file, in order (systemd.syntax(7))."""
+    section, begun = "", ""
+    for line in text.splitlines():
+        bare = line.strip()
+        if bare.startswith(_COMMENTS):
+            continue
+        if line.endswith("\\"):
+            begun += line[:-1] + " "
+            continue
+        whole, begun = (begun + line).strip(), ""
+        if whole.startswith("[") and whole.endswith("]"):
+            section = whole[1:-1]
+        elif "=" in whole:
+            key, _, value = whole.partition("=")
+            yield section, key.strip(), value.strip()
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Network(text, strict=False)
+    except ValueError:
+        return False
+    return True
