@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clatnm import __version__, config, status
+from clatnm import __version__, config, status, trace
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER
 from clatnm.errors import BusError, ConfigError, HostError
+from clatnm.explain import explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import Reason, Settings, Verdict, World
@@ -27,6 +28,7 @@ from clatnm.notify import notify
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, wake_at, wanted
+from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available
 from clatnm.translators.leftovers import cleanup
@@ -43,11 +45,12 @@ def boottime() -> float:
 
 
 class Daemon:
-    """`run()` returns after SIGTERM or SIGINT, with nothing of ours left on the machine."""
+    """`run()` returns after SIGTERM or SIGINT, with nothing of ours left on the machine. It is a `service.Answers`."""
 
-    def __init__(self, *, config_dir: Path, state_dir: Path) -> None:
+    def __init__(self, *, config_dir: Path, state_dir: Path, record: Path | None = None) -> None:
         self._config_dir = config_dir
         self._state_dir = state_dir
+        self._recorder = Recorder(record) if record else None
         self._settings = Settings()
         self._secret = b""
         self._wake = asyncio.Event()
@@ -84,6 +87,8 @@ class Daemon:
             bus.cancel()
             await asyncio.wait({bus})
             await self._host.close()
+            if self._recorder is not None:
+                self._recorder.close()
         if not bus.cancelled():
             bus.result()  # raises what ended it
 
@@ -141,6 +146,8 @@ class Daemon:
         self._supervisor.forget_failures(keep=wanting)
         self._supervisor.apply(diff(world.running, wanted(self._verdicts)))
         self._observer.probe(world, self._verdicts, now)
+        if self._recorder is not None:
+            self._recorder.write(world, now)
         for line in self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms):
             log.info("%s", line)
 
@@ -171,7 +178,7 @@ class Daemon:
     async def _use_bus(self) -> None:
         bus = await Bus.connect()
         try:
-            await service.offer(bus, status=self._status, poke=self._poke)
+            await service.offer(bus, self)
             bus.on_signal(self._on_login1)
             await bus.add_match(f"type='signal',sender='{LOGIN1}',member='PrepareForSleep'")
             await self._observer.attach(bus)
@@ -183,11 +190,23 @@ class Daemon:
         if message.interface == LOGIN1_MANAGER and message.member == "PrepareForSleep" and message.body == (False,):
             self._on_resume("logind says so")
 
-    def _poke(self, why: str) -> None:
+    def poke(self, why: str) -> None:
         log.debug("poked: %s", why)
         self._observer.read_again()
 
-    async def _status(self) -> str:
+    def world(self) -> str:
+        now = boottime()
+        return trace.line(self._world(now), now)
+
+    def explain(self, connection: str) -> str:
+        now = boottime()
+        world, running = self._world(now), self._supervisor.running()
+        asked = [v for v in self._verdicts if connection in (v.uplink.name, v.uplink.uuid, v.uplink.interface)]
+        return json.dumps(
+            [explanation(v, world, running, self._journal.decisions(v.uplink.interface), now) for v in asked]
+        )
+
+    async def status(self) -> str:
         now = boottime()
         running, retries = self._supervisor.running(), self._supervisor.retries
         connections: list[dict[str, Any]] = []

@@ -32,6 +32,10 @@ class BusError(ClatnmError):
         self.name = name
 
 
+class NoDaemonError(BusError):
+    """Nobody has our name on the bus."""
+
+
 class AlreadyRunningError(ClatnmError):
     """Another daemon serves this machine; two would translate twice."""
 

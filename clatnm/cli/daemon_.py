@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log the evidence behind each decision")
     parser.add_argument("--config", type=Path, default=CONFIG_DIR, metavar="DIR", help=f"default: {CONFIG_DIR}")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write what is seen, for `clatnm plan --replay`")
     parser.add_argument("--state", type=Path, default=STATE_DIR, metavar="DIR", help=f"default: {STATE_DIR}")
 
 
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from clatnm.daemon import Daemon
 
     async def work() -> None:
-        await Daemon(config_dir=arguments.config, state_dir=arguments.state).run()
+        await Daemon(config_dir=arguments.config, state_dir=arguments.state, record=arguments.record).run()
 
     log.setup(verbose=arguments.verbose)
     asyncio.run(work())

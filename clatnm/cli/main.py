@@ -18,6 +18,8 @@ from clatnm.status import printable
 _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
     "status": "every active connection: is there a CLAT, and why (not)",
+    "explain": "why one connection has CLAT or not, what is known, and what would change it",
+    "plan": "the steps that the daemon would take now, taking none",
     "set": "switch CLAT on or off for one NetworkManager connection",
     "translate": "run one translator by hand, in the foreground",
     "pcap": "translate the packets of a capture file",

@@ -21,6 +21,6 @@ def run(arguments: argparse.Namespace) -> int:
     from clatnm import status
     from clatnm.dbus import service
 
-    told = json.loads(asyncio.run(service.ask_status()))
+    told = json.loads(asyncio.run(service.ask("Status")))
     print(json.dumps(told, indent=2, ensure_ascii=False) if arguments.json else status.as_text(told))
     return EXIT_OK

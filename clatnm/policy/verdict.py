@@ -44,6 +44,8 @@ class Case:
     candidate: PrefixCandidate | None
     plat: PlatHealth | None
     dhcp4: Dhcp4 | None
+    asking: tuple[str, ...]
+    """The sources of prefixes that have not had their chance yet."""
     retry: Retry | None
     dead_gateways: frozenset[IPv4Address]
     now: float
@@ -79,6 +81,8 @@ class Case:
         }
         if self.link is None or not self.link.carrier:
             facts["carrier"] = "no"
+        if self.candidate is None and self.asking:
+            facts["asking"] = ",".join(self.asking)
         if self.candidate is not None:
             facts["from"] = str(self.candidate.source)
             if self.candidate.expires_at is not None:
@@ -103,6 +107,7 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         candidate=candidate,
         plat=world.plats.get((interface, candidate.prefix)) if candidate is not None else None,
         dhcp4=world.dhcp4.get(interface),
+        asking=tuple(str(report.source) for report in world.reports.get(interface, ()) if not report.settled),
         retry=world.retries.get(interface),
         dead_gateways=world.dead_gateways.get(interface, frozenset()),
         now=now,

@@ -36,11 +36,20 @@ class Offered:
             raise self.fault
         return STATUS
 
+    def explain(self, connection: str) -> str:
+        return json.dumps([connection])
+
+    def world(self) -> str:
+        return '{"at": 1}'
+
+    def poke(self, why: str) -> None:
+        self.pokes.append(why)
+
 
 def with_service(room: Room, work: Callable[[Offered], Awaitable[None]]) -> None:
     async def serve() -> None:
         bus, offered = await room.bus.Bus.connect(), Offered()
-        await room.service.offer(bus, status=offered.status, poke=offered.pokes.append)
+        await room.service.offer(bus, offered)
         try:
             await work(offered)
         finally:
@@ -68,7 +77,15 @@ def needs(program: str) -> str:
 
 def test_status_comes_through_whole(room: Room) -> None:
     async def work(offered: Offered) -> None:
-        assert await room.service.ask_status() == STATUS
+        assert await room.service.ask("Status") == STATUS
+
+    with_service(room, work)
+
+
+def test_explain_and_world_come_through(room: Room) -> None:
+    async def work(offered: Offered) -> None:
+        assert await room.service.ask("Explain", "Café \N{SNOWMAN}") == json.dumps(["Café \N{SNOWMAN}"])
+        assert await room.service.ask("World") == '{"at": 1}'
 
     with_service(room, work)
 
@@ -77,31 +94,31 @@ def test_status_that_fails_is_an_error_to_the_caller_alone(room: Room) -> None:
     async def work(offered: Offered) -> None:
         offered.fault = ValueError("a bug")
         with pytest.raises(BusError):
-            await room.service.ask_status()
+            await room.service.ask("Status")
         offered.fault = None
-        assert await room.service.ask_status() == STATUS
+        assert await room.service.ask("Status") == STATUS
 
     with_service(room, work)
 
 
 def test_absent_daemon_is_said_in_plain_words(room: Room) -> None:
     with pytest.raises(BusError, match=r"^the clatnm daemon does not run \(systemctl start clatnm\)$"):
-        run(room.service.ask_status())
+        run(room.service.ask("Status"))
 
 
 def test_absent_bus_is_no_absent_daemon(room: Room, private_bus: PrivateBus) -> None:
     private_bus.kill()
     with pytest.raises(BusError, match="cannot connect to the system bus"):
-        run(room.service.ask_status())
+        run(room.service.ask("Status"))
 
 
 def test_second_daemon_is_refused(room: Room) -> None:
     async def work(offered: Offered) -> None:
         bus = await room.bus.Bus.connect()
         with pytest.raises(AlreadyRunningError):
-            await room.service.offer(bus, status=offered.status, poke=offered.pokes.append)
+            await room.service.offer(bus, offered)
         bus.close()
-        assert await room.service.ask_status() == STATUS  # the first one goes on
+        assert await room.service.ask("Status") == STATUS  # the first one goes on
 
     with_service(room, work)
 
@@ -144,7 +161,7 @@ def test_poke_reaches_the_daemon_and_properties_answer(room: Room) -> None:
             await call(names.MANAGER_INTERFACE, "Poke", "u", 7)
         with pytest.raises(BusError):
             await call(names.MANAGER_INTERFACE, "Stop", "")
-        assert await room.service.ask_status() == STATUS
+        assert await room.service.ask("Status") == STATUS
         bus.close()
 
     with_service(room, work)

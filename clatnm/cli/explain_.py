@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm explain CONNECTION`"""
+
+from __future__ import annotations
+
+import argparse
+
+from clatnm.cli import EXIT_OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("connection", metavar="CONNECTION", help="its name, its UUID, or its network interface")
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the daemon and print its answer; ConfigError when it knows no such connection."""
+    import asyncio
+    import json
+
+    from clatnm import explain
+    from clatnm.dbus import service
+    from clatnm.errors import ConfigError
+
+    told = json.loads(asyncio.run(service.ask("Explain", arguments.connection)))
+    if not told:
+        raise ConfigError(f"there is no active connection '{arguments.connection}'", hint="see: clatnm status")
+    if arguments.json:
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        print("\n\n".join(explain.as_text(each) for each in told))
+    return EXIT_OK

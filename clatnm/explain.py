@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why a connection has, or has not, a CLAT: every question that was asked, what is known and since when, what would
+change the answer, and what was decided before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from clatnm.journal import Decision
+from clatnm.model import Dhcp4State, PlatState, PrefixCandidate, Reason, Running, Verdict, World
+from clatnm.policy.prefixes import candidates_for
+from clatnm.policy.verdict import RULES, Case, case
+from clatnm.status import EXPLANATIONS, printable, run_of, state_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """A reason for people: what is asked, and what would make the answer another one."""
+
+    question: str
+    remedy: str
+
+
+# `{name}` is the connection's.
+WORDS: Mapping[Reason, _Words] = {
+    Reason.NOT_AN_UPLINK: _Words(
+        question="Does it lead out of the machine by itself?",
+        remedy="Nothing: a VPN's traffic goes through another connection, and that one is translated.",
+    ),
+    Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: clatnm set '{name}' auto"),
+    Reason.MANAGER_TRANSLATES: _Words(
+        question="Is nobody else translating it?",
+        remedy="Switch NetworkManager's own CLAT off: nmcli connection modify '{name}' ipv4.clat no",
+    ),
+    Reason.NATIVE_IPV4: _Words(
+        question="Is it without native IPv4?",
+        remedy="When its IPv4 default route goes, CLAT comes. To have both: clatnm set '{name}' force",
+    ),
+    Reason.NO_IPV6: _Words(
+        question="Does it have IPv6?",
+        remedy="A carrier, a global IPv6 address and an IPv6 default route on the interface.",
+    ),
+    Reason.NO_PREF64: _Words(
+        question="Does the network tell its NAT64 prefix?",
+        remedy="A Router Advertisement with PREF64, a resolver with DNS64, or `prefix = …` in /etc/clatnm/clatnm.conf"
+        " if the network has a NAT64 that it does not announce.",
+    ),
+    Reason.PLAT_UNREACHABLE: _Words(
+        question="Does the NAT64 behind the prefix work?",
+        remedy="It is asked again once a minute at least; its first answer brings CLAT back."
+        " To go without this check: `plat-check = no` in /etc/clatnm/clatnm.conf",
+    ),
+    Reason.BACKING_OFF: _Words(
+        question="Has its translator not just failed?", remedy="The next try is made by itself, within a minute."
+    ),
+    Reason.NO_CLAT_ADDRESS: _Words(
+        question="Are there addresses for the CLAT?",
+        remedy="A /64 on the interface (SLAAC); or the eBPF backend, which can share the host's address;"
+        " and a free address of 192.0.0.0/29.",
+    ),
+    Reason.NO_TRANSLATOR: _Words(
+        question="Is there a way to translate on this machine?",
+        remedy="Access to /dev/net/tun; and `backend = auto` in /etc/clatnm/clatnm.conf",
+    ),
+}
+_ORDER = (*(reason for reason, _ in RULES), Reason.NO_CLAT_ADDRESS, Reason.NO_TRANSLATOR)
+
+
+def explanation(
+    verdict: Verdict, world: World, running: Mapping[str, Running], decisions: Iterable[Decision], now: float
+) -> dict[str, Any]:
+    """Everything about one connection as JSON values."""
+    uplink = verdict.uplink
+    this = case(uplink, verdict.candidate, world, now)
+    return {
+        "interface": uplink.interface,
+        "name": uplink.name,
+        "uuid": uplink.uuid,
+        "state": state_of(run_of(verdict, running)),
+        "reason": str(verdict.reason) if verdict.reason else None,
+        "explanation": EXPLANATIONS[verdict.reason]
+        if verdict.reason
+        else "the connection is IPv6-only, so it has CLAT",
+        "change": _change(verdict),
+        "questions": _questions(verdict.reason),
+        "evidence": _evidence(this, verdict, world, now),
+        "decisions": [{"at": _utc(decision.at), "text": decision.text} for decision in decisions],
+    }
+
+
+def _questions(reason: Reason | None) -> list[dict[str, str]]:
+    """Each question, and `yes`, `no`, or `not asked` behind the first no."""
+    told, answer = [], "yes"
+    for each in _ORDER:
+        answer = "not asked" if answer == "no" else answer
+        if each is reason:
+            answer = "no"
+        told.append({"reason": str(each), "question": WORDS[each].question, "answer": answer})
+    return told
+
+
+def _change(verdict: Verdict) -> str:
+    if verdict.reason is not None:
+        return WORDS[verdict.reason].remedy.replace("{name}", verdict.uplink.name)
+    words = "Native IPv4 on it, the end of its IPv6 or of its NAT64 prefix."
+    return f"{words} To switch it off: clatnm set '{verdict.uplink.name}' no"
+
+
+def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[dict[str, Any]]:
+    """What is known, where from, and how old it is (seconds; None: it has no age)."""
+    name = this.uplink.interface
+    told = [_fact("mode", str(this.mode), _mode_source(this, world)), _fact("ipv4", _ipv4(this), "kernel")]
+    if this.dhcp4 is not None:
+        told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
+    told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
+    if this.uplink.manager_clat:
+        told.append(_fact("manager-clat", this.uplink.manager_clat, this.uplink.manager))
+    usable = candidates_for(this.uplink, world)
+    for candidate in world.prefixes.get(name, ()):
+        told.append(_prefix(candidate, verdict.candidate, usable, now))
+    for report in world.reports.get(name, ()):
+        told.append(_fact(f"source {report.source}", report.detail, str(report.source), now - report.since))
+    for (interface, prefix), health in world.plats.items():
+        if interface == name and health.state is not PlatState.UNKNOWN:
+            words = f"{health.state}, {health.detail}" if health.detail else str(health.state)
+            told.append(_fact(f"plat {prefix}", words, "probe", now - health.since))
+    if this.retry is not None and this.retry.error:
+        wait_s = max(0, round(this.retry.not_before - now))
+        told.append(_fact("failure", f"{this.retry.error}; next try in {wait_s} s", "translator"))
+    return told
+
+
+def _fact(what: str, value: str, source: str, age_s: float | None = None) -> dict[str, Any]:
+    return {"what": what, "value": value, "source": source, "age_s": None if age_s is None else max(0, round(age_s))}
+
+
+def _prefix(
+    candidate: PrefixCandidate, chosen: PrefixCandidate | None, usable: Iterable[PrefixCandidate], now: float
+) -> dict[str, Any]:
+    words = [str(candidate.prefix)]
+    if candidate == chosen:
+        words.append("chosen")
+    elif candidate not in usable:
+        words.append("not yet used" if candidate.source == "fallback" else "not used, one is set by hand")
+    if candidate.fading:
+        words.append("about to be replaced")
+    if candidate.router is not None:
+        words.append(f"from {candidate.router}")
+    if candidate.expires_at is not None:
+        words.append(f"{max(0, round(candidate.expires_at - now))} s left")
+    age_s = None if candidate.heard_at is None else now - candidate.heard_at
+    return _fact("prefix", ", ".join(words), str(candidate.source), age_s)
+
+
+def _mode_source(this: Case, world: World) -> str:
+    own = world.settings.connections.get(this.uplink.uuid)
+    if own is not None and "mode" in own.written:
+        return f"/etc/clatnm/connections.d/{this.uplink.uuid}.conf"
+    if this.uplink.mode is not None:
+        return "the connection"
+    return "/etc/clatnm/clatnm.conf" if "mode" in world.settings.written else "default"
+
+
+def _ipv4(this: Case) -> str:
+    return {
+        "native": "native, with a default route that leads somewhere",
+        "stale": "left over from another network: its gateway does not answer",
+        "disabled": "switched off in the profile",
+        "ipv6-only": "the network does without (DHCPv4 option 108)",
+        "asking": "none yet, DHCPv4 is asking",
+        "silent": "none, DHCPv4 gets no answer",
+    }.get(this.ipv4, "none")
+
+
+def _dhcp4(state: Dhcp4State) -> str:
+    return {
+        Dhcp4State.ASKING: "asked, no answer yet",
+        Dhcp4State.ANSWERED: "answered",
+        Dhcp4State.SILENT: "asked, nobody answers",
+        Dhcp4State.REFUSED: "the network wants hosts without IPv4 (option 108)",
+    }[state]
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
+
+
+_SIGNS = {"yes": "✓", "no": "✗", "not asked": "·"}
+
+
+def as_text(told: Mapping[str, Any]) -> str:
+    """What `clatnm explain` prints."""
+    state = {"on": "has CLAT", "draining": "has no CLAT any more"}.get(told["state"], "has no CLAT")
+    lines = [f"{told['interface']} “{printable(told['name'])}” {state}: {told['explanation']}", ""]
+    lines += [f"  {_SIGNS[row['answer']]} {row['question']}" for row in told["questions"]]
+    lines += ["", "What is known:"]
+    for fact in told["evidence"]:
+        age = "" if fact["age_s"] is None else f", {fact['age_s']} s ago"
+        lines.append(f"  {fact['what']:<12} {printable(fact['value'])} ({fact['source']}{age})")
+    lines += ["", "What would change it:", f"  {printable(told['change'])}"]
+    lines += ["", "Decisions, the last one last:"]
+    for decision in told["decisions"]:
+        when = datetime.fromisoformat(decision["at"]).astimezone()
+        lines.append(f"  {when:%Y-%m-%d %H:%M:%S} {printable(decision['text'])}")
+    return "\n".join(lines if told["decisions"] else [*lines, "  none yet"])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm plan`: the daemon's decisions without its hands, for the machine as it is, or for a recorded trace."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clatnm import config, status, trace
+from clatnm.dbus import service
+from clatnm.dbus.bus import Bus
+from clatnm.errors import ConfigError, HostError, NoDaemonError, ParseError
+from clatnm.kernel.host import Host
+from clatnm.model import DEVICE_PREFIX, Plan, Settings, Step, Stop, Update, Verdict, World
+from clatnm.observer import Observer
+from clatnm.policy.plan import decide
+from clatnm.policy.rehearsal import Rehearsal
+from clatnm.policy.steps import diff, wanted
+from clatnm.translators import BACKENDS, available
+
+# A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
+_WAIT_S = 5.0
+_MAX_WAKES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One moment: CLOCK_BOOTTIME seconds, the decisions, and the steps that they lead to."""
+
+    at: float
+    verdicts: tuple[Verdict, ...]
+    steps: tuple[Step, ...]
+
+
+def replay(worlds: Iterable[tuple[float, World]]) -> Iterator[Scene]:
+    """What the daemon would have done, at each moment when it would have done anything; the last moment in any case.
+
+    Translators are imagined: each step succeeds at once. Failures are those of the trace. ParseError.
+    """
+    mind: Rehearsal | None = None
+    scene: Scene | None = None
+    for at, world in worlds:
+        if mind is None:
+            mind = Rehearsal(_facts(world), now=at)
+        for _ in range(_MAX_WAKES):
+            wake = mind.wake_at()
+            if wake is None or wake >= at:
+                break
+            scene = _play(mind, wake)
+            if scene.steps:
+                yield scene
+        mind.facts, mind.retries = _facts(world), dict(world.retries)
+        scene = _play(mind, at)
+        if scene.steps:
+            yield scene
+    if scene is not None and not scene.steps:
+        yield scene
+
+
+def _facts(world: World) -> World:
+    """Without the translators of the machine where the trace comes from."""
+    links = {name: link for name, link in world.links.items() if not name.startswith(DEVICE_PREFIX)}
+    return replace(world, links=links, running={}, users={})
+
+
+def _play(mind: Rehearsal, at: float) -> Scene:
+    mind.now = at
+    steps = mind.settle()
+    return Scene(at=at, verdicts=mind.verdicts(), steps=steps)
+
+
+def read_trace(name: str) -> Iterator[tuple[float, World]]:
+    """The worlds in a file, `-` for standard input. ConfigError: it cannot be read, or is no trace."""
+    try:
+        if name == "-":
+            yield from trace.parse(sys.stdin)
+        else:
+            with Path(name).open(encoding="utf-8") as file:
+                yield from trace.parse(file)
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{name}: {what}", hint="a file that `clatnm daemon --record` wrote") from error
+    except ParseError as error:
+        raise ConfigError(f"{name}: {error.what}", hint="a file that `clatnm daemon --record` wrote") from error
+
+
+async def now(*, config_dir: Path, state_dir: Path) -> Scene:
+    """What the daemon would do next: for its own view of the world if one runs, else for what we find ourselves.
+
+    HostError: only root can look. BusError: there is no bus.
+    """
+    try:
+        ((at, world),) = trace.parse([await service.ask("World")])
+    except NoDaemonError:
+        at, world = await _look_around(config.load(config_dir, backends=tuple(BACKENDS)), state_dir)
+    verdicts = decide(world, at)
+    return Scene(at=at, verdicts=verdicts, steps=diff(world.running, wanted(verdicts)))
+
+
+async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, World]:
+    """Observe until nothing more is to be expected, as a daemon that has just started."""
+    host, changed = Host(), asyncio.Event()
+    observer = Observer(host, clock=_boottime, changed=changed.set)
+    backends = available(host)
+    bus: Bus | None = None
+    try:
+        bus = await Bus.connect()
+        await observer.attach(bus)
+        end = _boottime() + _WAIT_S
+        while True:
+            changed.clear()
+            await observer.look(settings, {})
+            at = _boottime()
+            world = replace(
+                observer.world(settings, at),
+                backends={name: backend.probe() for name, backend in backends.items()},
+                sharing_backends=frozenset(name for name, backend in backends.items() if backend.shares),
+                secret=_secret(state_dir),
+            )
+            if at >= end or _is_settled(world, at):
+                return at, world
+            try:
+                await asyncio.wait_for(changed.wait(), end - at)
+            except asyncio.TimeoutError:
+                continue
+    finally:
+        observer.close()
+        if bus is not None:
+            bus.close()
+        await host.close()
+
+
+def _secret(state_dir: Path) -> bytes:
+    try:
+        return config.load_secret(state_dir)
+    except HostError:
+        return config.fresh_secret()
+
+
+def _is_settled(world: World, at: float) -> bool:
+    waiting = {v.uplink.interface for v in decide(world, at) if v.reason == "no-pref64"}
+    reports = [report for name in waiting for report in world.reports.get(name, ())]
+    return bool(world.uplinks) and all(report.settled for report in reports)
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def as_json(scene: Scene) -> dict[str, Any]:
+    """A scene as JSON values."""
+    return {
+        "at": round(scene.at, 3),
+        "steps": [{"step": type(step).__name__.lower(), **_plan_json(step.plan)} for step in scene.steps],
+        "connections": [
+            {"interface": v.uplink.interface, "reason": str(v.reason) if v.reason else None, "evidence": v.line()}
+            for v in scene.verdicts
+        ],
+    }
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "interface": plan.interface,
+        "device": plan.device,
+        "backend": plan.backend,
+        "clat_v4": str(plan.clat_v4),
+        "clat_v6": str(plan.clat_v6),
+        "prefix": str(plan.prefix),
+        "metric": plan.metric if plan.offered else None,
+        "ipv4_mtu_bytes": plan.ipv4_mtu_bytes,
+    }
+
+
+def as_text(scene: Scene) -> str:
+    """A scene for people."""
+    lines = [f"at {scene.at:.3f} s:"]
+    lines += [f"  {_step_text(step)}" for step in scene.steps] or ["  nothing to do"]
+    lines += [f"  {status.log_line(v, None, start_ms=0)}" for v in scene.verdicts if v.plan is None]
+    return "\n".join(map(status.printable, lines))
+
+
+_SHOWN = ("device", "clat_v6", "prefix", "gateway", "ipv4_mtu_bytes", "metric", "offered")
+
+
+def _step_text(step: Step) -> str:
+    plan = step.plan
+    if isinstance(step, Stop):
+        return f"stop {plan.device}"
+    if isinstance(step, Update):
+        changes = [(name, getattr(step.old, name), getattr(plan, name)) for name in _SHOWN]
+        told = ", ".join(f"{name} {old} → {new}" for name, old, new in changes if old != new)
+        return f"change {step.old.device}: {told or 'link-layer address'}"
+    route = f"default route with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
+    return f"start {plan.device} ({plan.backend}): {plan.clat_v4} as {plan.clat_v6}, NAT64 {plan.prefix}, {route}"
