@@ -134,6 +134,8 @@ def _seconds(value: str) -> int:
 
 
 def _prefix(value: str) -> IPv6Network | None:
+    if value == _NONE:
+        return None
     try:
         return parse_prefix(value)
     except ParseError as error:
@@ -141,7 +143,7 @@ def _prefix(value: str) -> IPv6Network | None:
 
 
 def _resolvers(value: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    return tuple(_address(word, ip_address) for word in _words(value))
+    return tuple(_address(word, ip_address) for word in _words(value) if value != _NONE)
 
 
 def _targets(value: str) -> tuple[IPv4Address, ...]:
@@ -164,6 +166,7 @@ def _address(word: str, kind: Callable[[str], _A]) -> _A:
 
 _A = TypeVar("_A")
 _FLAGS = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
+_NONE = "none"
 _FIELDS = {"drain": "drain_s"}  # key → field of Settings, where the one does not follow from the other
 _READERS: dict[str, Callable[[str], Any]] = {
     "mode": parse_mode,

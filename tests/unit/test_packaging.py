@@ -224,14 +224,26 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
     """Offer our object as root; the outcome of every kind of call as `user`, and what Poke was told."""
     poked: list[str] = []
 
-    async def status() -> str:
-        return "{}"
+    class Daemon:
+        async def status(self) -> str:
+            return "{}"
+
+        def explain(self, connection: str) -> str:
+            return "[]"
+
+        def world(self) -> str:
+            return "{}"
+
+        def poke(self, why: str) -> None:
+            poked.append(why)
 
     connection = await Bus.connect()
     try:
-        await service.offer(connection, status=status, poke=poked.append)
+        await service.offer(connection, Daemon())
         answers = {
             "status": await call_as(user, address, f"{MANAGER}.Status"),
+            "explain": await call_as(user, address, f"{MANAGER}.Explain", "string:wlan0"),
+            "world": await call_as(user, address, f"{MANAGER}.World"),
             "version": await call_as(user, address, f"{PROPERTIES}.Get", f"string:{MANAGER}", "string:Version"),
             "introspect": await call_as(user, address, "org.freedesktop.DBus.Introspectable.Introspect"),
             "ping": await call_as(user, address, "org.freedesktop.DBus.Peer.Ping"),

@@ -156,10 +156,10 @@ SCRIPT = """
 import json, sys
 from clatnm.dbus import service
 
-async def status():
+async def ask(member):
     return json.dumps({"connections": [], "name": "\\u201cCaf\\xe9\\u201d \\u2194"})
 
-service.ask_status = status
+service.ask = ask
 from clatnm.cli.main import entry
 entry()
 """

@@ -79,10 +79,11 @@ def test_set_with_a_bad_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def daemon_tells(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     def tell(told: Any) -> None:
-        async def ask_status() -> str:
+        async def ask(member: str) -> str:
+            assert member == "Status"
             return json.dumps(told)
 
-        monkeypatch.setattr(service, "ask_status", ask_status)
+        monkeypatch.setattr(service, "ask", ask)
 
     return tell
 
@@ -102,10 +103,10 @@ def test_status_json_is_all_there_is(daemon_tells: Callable[[Any], None], capsys
 
 
 def test_status_without_a_daemon_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async def ask_status() -> str:
+    async def ask(member: str) -> str:
         raise BusError("the clatnm daemon does not run", hint="systemctl start clatnm")
 
-    monkeypatch.setattr(service, "ask_status", ask_status)
+    monkeypatch.setattr(service, "ask", ask)
     assert main(["status"]) == 1
     assert capsys.readouterr().err == "error: the clatnm daemon does not run (systemctl start clatnm)\n"
 
@@ -156,8 +157,9 @@ def test_daemon_reads_and_keeps_where_it_is_told_to(monkeypatch: pytest.MonkeyPa
     made: list[dict[str, Path]] = []
 
     class FakeDaemon:
-        def __init__(self, **directories: Path) -> None:
-            made.append(directories)
+        def __init__(self, *, config_dir: Path, state_dir: Path, record: Path | None) -> None:
+            assert record is None
+            made.append({"config_dir": config_dir, "state_dir": state_dir})
 
         async def run(self) -> None:
             pass

@@ -184,6 +184,8 @@ def test_introspection_tells_what_there_is_and_no_more(room: Room) -> None:
         }
         assert told == {
             ("method", "Status"): [("s", "out")],
+            ("method", "Explain"): [("s", "in"), ("s", "out")],
+            ("method", "World"): [("s", "out")],
             ("method", "Poke"): [("s", "in")],
             ("property", "Version"): [],
         }
