@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All network managers of a machine as one. Several may run; each connection has one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from clatnm.dbus.bus import Bus
+from clatnm.model import Uplink
+from clatnm.uplinks import Manager
+
+
+class Managers:
+    """A `uplinks.Manager`. Of two that tell of one interface, the one named first has it."""
+
+    def __init__(self, managers: Sequence[Manager]) -> None:
+        self._managers = tuple(managers)
+
+    async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
+        """Follow them all over `bus`; none waits for another."""
+        await asyncio.gather(*(manager.attach(bus, changed) for manager in self._managers))
+
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """The active connections of all of them, sorted by interface."""
+        return merge(manager.uplinks() for manager in self._managers)
+
+
+def merge(told: Iterable[tuple[Uplink, ...]]) -> tuple[Uplink, ...]:
+    """One connection an interface: what the first one told of it."""
+    found: dict[str, Uplink] = {}
+    for uplinks in told:
+        for uplink in uplinks:
+            found.setdefault(uplink.interface, uplink)
+    return tuple(found[interface] for interface in sorted(found))
