@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 from typing import TypeVar
@@ -47,8 +48,10 @@ class Ear:
         return self._doubtful or not self._routers
 
     def hear(self, advert: RouterAdvert, now: float) -> bool:
-        """Take in one advertisement. True when it changed an answer that is not only for people."""
+        """Take in one advertisement. True when it changed an answer that is not only for people, or when it will end
+        sooner than it would have."""
         before, first, doubted = self._answers(now), not self._routers, self._doubtful
+        end_before = self._end(now)
         if doubted:
             self._keep_confirmed(advert)
         self._doubtful = self._unanswered = False
@@ -66,7 +69,7 @@ class Ear:
         changed = self._answers(now) != before
         if first or (doubted and changed):
             self._since = now
-        return changed
+        return changed or self._end(now) < end_before
 
     def ask(self, now: float) -> None:
         """A solicitation goes out."""
@@ -120,6 +123,11 @@ class Ear:
     def _answers(self, now: float) -> tuple[object, ...]:
         entries = [(e.prefix, e.router, e.preference, e.fading) for e in self._table.valid(now)]
         return entries, self.mtu_bytes, self.slaac_prefixes(now), self.resolvers(now), self.settled
+
+    def _end(self, now: float) -> float:
+        """When `candidates` next loses one by itself."""
+        end = self._table.next_expiry(now)
+        return math.inf if end is None else end
 
     def _keep_confirmed(self, advert: RouterAdvert) -> None:
         self._table.keep_only(advert)

@@ -98,7 +98,6 @@ class RouterAdvertisements:
             return
         self._read()  # what still waits to be read was said at the old access point
         post = self._posts[ifindex]
-        log.debug("%s: another access point; asking whether its prefixes hold there", post.link.name)
         post.quiet()
         post.ear.doubt()
         post.patience_s = _PATIENCE_AFTER_ROAM_S

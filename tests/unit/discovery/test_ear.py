@@ -76,6 +76,22 @@ def test_candidate_that_its_router_tells_no_longer_is_fading() -> None:
     assert [(one.prefix, one.fading) for one in ear.candidates(2)] == [(OWN_PREFIX, False), (WELL_KNOWN, True)]
 
 
+@pytest.mark.parametrize(
+    ("then", "sooner"),
+    [
+        pytest.param(said(pref64(lifetime_s=8)), True, id="rfc8781-4.1-shorter"),
+        pytest.param(said(pref64(), lifetime_s=8), True, id="rfc4861-6.3.4-router-lifetime-shorter"),
+        pytest.param(said(pref64()), False, id="renewed"),
+        pytest.param(said(pref64(lifetime_s=9000)), False, id="longer"),
+    ],
+)
+def test_prefix_that_ends_sooner_than_known_is_a_change(then: ndp.RouterAdvert, sooner: bool) -> None:
+    # Whoever waits for its end must wait anew.
+    ear = listening(said(pref64()))
+    assert ear.hear(then, 1) is sooner
+    assert [one.prefix for one in ear.candidates(8.9)] == [WELL_KNOWN]
+
+
 # Resolvers
 
 
