@@ -23,7 +23,7 @@ from clatnm.errors import BusError, ConfigError, HostError
 from clatnm.explain import explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
-from clatnm.model import Reason, Settings, Verdict, World
+from clatnm.model import Reason, RunState, Settings, Verdict, World
 from clatnm.notify import notify
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
@@ -36,6 +36,7 @@ from clatnm.translators.leftovers import cleanup
 log = logging.getLogger(__name__)
 
 _RECONNECT_S = 1.0
+_READING_S = 5.0
 _RESUME_JUMP_S = 1.0
 
 
@@ -75,6 +76,7 @@ class Daemon:
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
         bus.add_done_callback(lambda _: self._stop())
+        reading = asyncio.ensure_future(self._keep_reading())
         try:
             while not self._stopping:
                 await self._look()
@@ -82,21 +84,34 @@ class Daemon:
                 await self._sleep()
         finally:
             notify("STOPPING=1")
+            reading.cancel()
             self._observer.close()
             await self._supervisor.stop_all()
             bus.cancel()
-            await asyncio.wait({bus})
+            await asyncio.wait({bus, reading})
             await self._host.close()
             if self._recorder is not None:
                 self._recorder.close()
         if not bus.cancelled():
             bus.result()  # raises what ended it
 
+    async def _keep_reading(self) -> None:
+        """Tell the PLAT check what the translators have counted."""
+        while True:
+            await asyncio.sleep(_READING_S)
+            for key, run in self._supervisor.running().items():
+                if run.state is not RunState.ON or not self._settings.of(run.plan.uuid).plat_check:
+                    continue
+                counters = await self._supervisor.counters(key)
+                # An update meanwhile: nobody knows to which prefix the counters belong.
+                if self._supervisor.running().get(key) == run:
+                    self._observer.count(run.plan, counters)
+
     async def _clean(self) -> None:
         """What a killed predecessor could not take away."""
         try:
-            for name in await self._host.do(cleanup):
-                log.info("%s: removed the hook of an earlier translator", name)
+            for what in await self._host.do(cleanup):
+                log.info("removed %s of an earlier translator", what)
         except HostError as error:
             log.debug("%s", error)
 

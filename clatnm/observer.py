@@ -11,19 +11,20 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from clatnm.dbus.bus import Bus
 from clatnm.discovery import static
 from clatnm.discovery.attachment import Attachment
 from clatnm.discovery.dhcp4 import Dhcp4Watch
 from clatnm.discovery.dns64 import Dns64
-from clatnm.discovery.plat import PlatProbe
+from clatnm.discovery.plat import PlatProbe, user_packets
 from clatnm.discovery.ra import RouterAdvertisements
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
-from clatnm.model import Link, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
+from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
 from clatnm.policy.prefixes import asks_dns, to_probe
 from clatnm.uplinks.networkmanager import NetworkManager
 
@@ -109,6 +110,13 @@ class Observer:
         probed = {v.uplink.interface: to_probe(v.uplink, v.candidate, world, now) for v in verdicts}
         targets = {u.interface: world.settings.of(u.uuid).plat_check_targets for u in world.uplinks}
         self._plats.follow(self._links, probed, targets)
+
+    def count(self, plan: Plan, counters: Mapping[str, Any]) -> None:
+        """A translator has counted these packets since it began."""
+        told = user_packets(counters)
+        if told is not None:
+            sent, received = told
+            self._plats.traffic(plan.key, plan.interface, plan.prefix, sent=sent, received=received)
 
     def _prefixes(self, uplink: Uplink, settings: Settings, now: float) -> tuple[PrefixCandidate, ...]:
         name = uplink.interface
