@@ -377,12 +377,27 @@ def test_flap_after_a_roam_is_as_quick_as_ever(play: Play) -> None:
     play(scene)
 
 
+def test_second_roam_asks_from_the_start_and_no_more_often(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.attachment.suspect(2)
+        await asyncio.sleep(0.5)
+        stage.attachment.suspect(2)
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(1.1)
+        assert stage.dead == frozenset()
+        times = [round(when - began, 3) for when, _ in stage.ether.asked if when >= began]
+        assert times == [0.0, 0.4, 0.8]
+
+    play(scene)
+
+
 @pytest.mark.parametrize("gateways", [(), (GATEWAY,)])
 def test_roam_of_another_or_without_gateway_asks_nothing(play: Play, gateways: tuple[IPv4Address, ...]) -> None:
     async def scene(stage: Stage) -> None:
         stage.follow(a_link(*gateways))
         stage.attachment.suspect(3 if gateways else 2)
         await asyncio.sleep(100)
-        assert (stage.ether.asked, stage.dead) == ([], frozenset())
+        assert (stage.ether.asked, stage.ether.sockets, stage.dead) == ([], [], frozenset())
 
     play(scene)
