@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""systemd-networkd on the lab's host, in NetworkManager's place: the one of the host's system root."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.lab.host import Host
+from tests.lab.poll import eventually
+from tests.lab.process import Service
+from tests.lab.session import LabError
+from tests.lab.system import REPOSITORY
+from tests.lab.topology import UPLINKS
+
+PROGRAM = "/usr/lib/systemd/systemd-networkd"
+FILES = "/run/systemd/network"  # shared by both views of the host, as NetworkManager's files are not
+SNIPPET = REPOSITORY / "networkd/10-clatnm.network"
+NAME = "org.freedesktop.network1"
+_BUS = "org.freedesktop.DBus"
+_NAME_HAS_OWNER = (_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
+PLAIN = """\
+[Match]
+Name={interface}
+[Network]
+DHCP={dhcp}
+IPv6AcceptRA=yes
+LinkLocalAddressing=ipv6
+"""
+
+
+class Networkd:
+    """Context manager: inside, networkd runs and NetworkManager does not. Links without a file are unmanaged."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._service: Service | None = None
+
+    def __enter__(self) -> Networkd:
+        self._host.nm_stop()
+        self._clear_links()
+        self._host.path(FILES).mkdir(parents=True)
+        self._host.path(f"{FILES}/{SNIPPET.name}").write_text(SNIPPET.read_text())
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._host.run("rm", "-r", "/run/systemd")
+        self._clear_links()
+
+    @staticmethod
+    def missing(host: Host) -> str | None:
+        """Why it cannot run here."""
+        return None if host.system_path(PROGRAM).exists() else "needs systemd-networkd (package systemd)"
+
+    def start(self) -> None:
+        """Start it and wait until it has its name on the bus."""
+        self._service = self._host._spawn(
+            "networkd",
+            self._host._in_root("env", "SYSTEMD_LOG_LEVEL=info", "SYSTEMD_LOG_TARGET=console", PROGRAM),
+        )
+        eventually(self._answers, message="systemd-networkd answers")
+
+    def stop(self) -> int:
+        """SIGTERM; addresses and routes stay in the kernel. Returns the exit status."""
+        service, self._service = self._service, None
+        return service.stop(timeout_s=10) if service else 0
+
+    def manage(self, interface: str = "up0", *, dhcp: str = "no", extra: str = "") -> Path:
+        """Write a .network file for an uplink and apply it; `extra` is put at its end."""
+        path = self.write(f"20-{interface}.network", PLAIN.format(interface=interface, dhcp=dhcp) + extra)
+        self.reload()
+        return path
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file below networkd's directory (`20-up0.network.d/off.conf`); it counts after `reload`."""
+        path = self._host.path(f"{FILES}/{name}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def reload(self) -> None:
+        """Let it read its files again."""
+        self.networkctl("reload")
+
+    def networkctl(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        return self._host._run(self._host._in_root("networkctl", *argv))
+
+    def describe(self, interface: str = "up0") -> dict[str, Any]:
+        """All that it tells of a link."""
+        told: dict[str, Any] = json.loads(self.networkctl("--json=short", "status", interface).stdout)
+        found: dict[str, Any] = told["Interfaces"][0] if "Interfaces" in told else told
+        return found
+
+    def log(self) -> str:
+        return self._host.log("networkd")
+
+    def _answers(self) -> bool:
+        if self._service is None or not self._service.running:
+            raise LabError(f"systemd-networkd ended:\n{self.log()}")
+        return self._host.run("busctl", "call", *_NAME_HAS_OWNER, "s", NAME).stdout == "b true\n"
+
+    def _clear_links(self) -> None:
+        # As at boot: networkd has the kernel make a link-local address only when it brings the link up.
+        for uplink in UPLINKS:
+            self._host.ip("link", "set", uplink, "down")
+            self._host.ip("addr", "flush", "dev", uplink)
