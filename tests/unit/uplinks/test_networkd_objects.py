@@ -48,7 +48,7 @@ def only(**changes: Any) -> NetworkdLink:
     return link
 
 
-@pytest.mark.parametrize("version", ["252", "257"])
+@pytest.mark.parametrize("version", ["252", "257", "262"])
 def test_recorded_description_has_one_uplink_with_its_resolver(version: str) -> None:
     (link,) = links_from(recorded(version))
     assert (link.index, link.interface, link.network_file, link.decided) == (2, "up0", FILE, True)
@@ -56,13 +56,17 @@ def test_recorded_description_has_one_uplink_with_its_resolver(version: str) -> 
     assert not link.is_tunnel
 
 
-def test_recorded_prefix_of_networkd_257_is_a_candidate() -> None:
-    (link,) = links_from(recorded("257"))
+@pytest.mark.parametrize(("version", "until"), [("257", 14189.633147), ("262", 14996.632801)])
+def test_recorded_prefix_is_a_candidate(version: str, until: float) -> None:
+    (link,) = links_from(recorded(version))
     (told,) = link.prefixes
     assert told == PrefixCandidate(
         prefix=IPv6Network("64:ff9b::/96"), source=PrefixSource.MANAGER, router=ROUTER, expires_at=told.expires_at
     )
-    assert told.expires_at == pytest.approx(14189.633147)
+    assert told.expires_at == pytest.approx(until)
+
+
+def test_networkd_252_knows_no_prefix() -> None:
     assert links_from(recorded("252"))[0].prefixes == ()
 
 
