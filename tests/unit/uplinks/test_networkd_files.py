@@ -32,7 +32,6 @@ class Places:
     def dropin(self, directory: Path, name: str, mode: str) -> Path:
         return self.write(directory / f"{NAME}.d" / name, f"[X-Clatnm]\nMode={mode}\n")
 
-    @property
     def mode(self) -> Mode | None:
         return self.files.settings(str(self.file)).mode
 
@@ -43,32 +42,32 @@ def places(tmp_path: Path) -> Places:
 
 
 def test_mode_in_the_file_itself_is_read(places: Places) -> None:
-    assert places.mode is None
+    assert places.mode() is None
     places.write(places.file, "[X-Clatnm]\nMode=no\n")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
 
 
 def test_drop_ins_of_all_places_are_read_in_the_order_of_their_names(places: Places) -> None:
     places.dropin(places.etc, "10-a.conf", "no")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     places.dropin(places.lib, "90-z.conf", "force")
-    assert places.mode is Mode.FORCE
+    assert places.mode() is Mode.FORCE
 
 
 def test_drop_in_of_a_more_important_place_hides_its_namesakes(places: Places) -> None:
     places.dropin(places.lib, "50-x.conf", "no")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     places.dropin(places.run, "50-x.conf", "auto")
-    assert places.mode is Mode.AUTO
+    assert places.mode() is Mode.AUTO
     places.dropin(places.etc, "50-x.conf", "force")
-    assert places.mode is Mode.FORCE
+    assert places.mode() is Mode.FORCE
 
 
 def test_drop_in_hidden_by_a_link_to_dev_null_is_not_read(places: Places) -> None:
     places.dropin(places.lib, "50-x.conf", "no")
     (places.etc / f"{NAME}.d").mkdir(parents=True)
     (places.etc / f"{NAME}.d" / "50-x.conf").symlink_to("/dev/null")
-    assert places.mode is None
+    assert places.mode() is None
 
 
 def test_files_that_are_no_drop_ins_are_not_read(places: Places) -> None:
@@ -76,42 +75,42 @@ def test_files_that_are_no_drop_ins_are_not_read(places: Places) -> None:
     places.dropin(places.etc, "README", "no")
     os.mkfifo(places.etc / f"{NAME}.d" / "60-pipe.conf")
     (places.etc / f"{NAME}.d" / "70-directory.conf").mkdir()
-    assert places.mode is None
+    assert places.mode() is None
 
 
 def test_drop_in_that_goes_counts_no_more(places: Places) -> None:
     path = places.dropin(places.etc, "50-x.conf", "no")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     path.unlink()
-    assert places.mode is None
+    assert places.mode() is None
 
 
 def test_file_that_is_absent_for_a_moment_stays_as_it_was(places: Places) -> None:
     places.write(places.file, "[X-Clatnm]\nMode=no\n")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     places.file.unlink()
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     places.write(places.file, "[X-Clatnm]\nMode=auto\n")
-    assert places.mode is Mode.AUTO
+    assert places.mode() is Mode.AUTO
 
 
 def test_unchanged_file_is_read_once(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     places.dropin(places.etc, "50-x.conf", "no")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
 
     def no_reading(path: Path, mode: str) -> None:
         raise AssertionError(f"{path} is read again")
 
     monkeypatch.setattr(Path, "open", no_reading)
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
 
 
 def test_bad_value_is_warned_of_once(places: Places, caplog: pytest.LogCaptureFixture) -> None:
     path = places.dropin(places.etc, "50-x.conf", "perhaps")
     with caplog.at_level(logging.WARNING):
-        assert places.mode is None
+        assert places.mode() is None
         os.utime(path, ns=(1, 1))
-        assert places.mode is None
+        assert places.mode() is None
     (record,) = caplog.records
     assert str(path) in record.message
     assert "perhaps" in record.message
@@ -124,10 +123,10 @@ def test_link_without_a_file_has_no_settings(places: Places) -> None:
 
 def test_forgotten_file_is_read_anew(places: Places) -> None:
     places.write(places.file, "[X-Clatnm]\nMode=no\n")
-    assert places.mode is Mode.NO
+    assert places.mode() is Mode.NO
     places.file.unlink()
     places.files.keep([])
-    assert places.mode is None
+    assert places.mode() is None
 
 
 def test_places_to_watch_are_those_of_the_drop_ins_whether_there_or_not(places: Places) -> None:
@@ -144,4 +143,4 @@ def test_unreadable_file_says_nothing(places: Places, monkeypatch: pytest.Monkey
 
     places.write(places.file, "[X-Clatnm]\nMode=no\n")
     monkeypatch.setattr(Path, "open", denied)
-    assert places.mode is None
+    assert places.mode() is None
