@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why a connection has CLAT or not, in words that a desktop user understands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clatnm import explain
+from clatnm.journal import Decision
+from clatnm.model import (
+    Dhcp4,
+    Dhcp4State,
+    Mode,
+    PlatHealth,
+    PlatState,
+    PrefixCandidate,
+    PrefixSource,
+    Reason,
+    Retry,
+    Settings,
+    SourceReport,
+    World,
+)
+from clatnm.policy.plan import decide
+from clatnm.policy.verdict import RULES
+from tests.unit.policy.test_verdict import REFUSALS
+from tests.unit.policy.worlds import (
+    NOW,
+    OWN_PREFIX,
+    UUID,
+    WELL_KNOWN,
+    a_candidate,
+    a_link,
+    a_world,
+    an_uplink,
+    run_all,
+    the_plan,
+)
+
+DECISIONS = (Decision(at=0.0, text="wlan0: CLAT up"),)
+
+
+def told(world: World, *, decisions: tuple[Decision, ...] = ()) -> dict[str, Any]:
+    """The explanation of the only connection; it must be JSON, and have a text."""
+    (verdict,) = decide(world, NOW)
+    found = explain.explanation(verdict, world, world.running, decisions, NOW)
+    assert json.loads(json.dumps(found)) == found
+    text = explain.as_text(found)
+    assert found["explanation"] in text
+    return found
+
+
+def facts(found: dict[str, Any]) -> dict[str, tuple[str, str, int | None]]:
+    return {fact["what"]: (fact["value"], fact["source"], fact["age_s"]) for fact in found["evidence"]}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusal_is_explained_by_the_question_that_refused(name: str) -> None:
+    world, reason = REFUSALS[name]
+    found = told(world)
+    answers = {row["reason"]: row["answer"] for row in found["questions"]}
+    position = list(answers).index(str(reason))
+    expected = ["yes"] * position + ["no"] + ["not asked"] * (len(answers) - position - 1)
+    assert list(answers.values()) == expected
+    assert found["reason"] == str(reason)
+    assert found["state"] == "off"
+
+
+def test_running_connection_has_all_answers() -> None:
+    found = told(replace(a_world(), running=run_all(the_plan(a_world()))))
+    assert {row["answer"] for row in found["questions"]} == {"yes"}
+    assert (found["state"], found["reason"]) == ("on", None)
+    assert "clatnm set 'Net of wlan0' no" in found["change"]
+    assert "has CLAT" in explain.as_text(found)
+
+
+def test_every_reason_has_a_question_and_a_remedy() -> None:
+    assert set(explain.WORDS) == set(Reason)
+    for words in explain.WORDS.values():
+        assert words.question.endswith("?")
+        assert words.remedy
+
+
+def test_questions_are_asked_in_the_order_of_the_rules() -> None:
+    order = [row["reason"] for row in told(a_world())["questions"]]
+    assert order[: len(RULES)] == [str(reason) for reason, _ in RULES]
+    assert set(order) == set(map(str, Reason))
+
+
+def test_remedy_names_the_connection() -> None:
+    found = told(a_world(uplinks=[an_uplink(mode=Mode.NO)]))
+    assert found["change"] == "Switch it on: clatnm set 'Net of wlan0' auto"
+
+
+def test_evidence_has_source_and_age() -> None:
+    world = replace(
+        a_world(prefixes={"wlan0": (replace(a_candidate(), heard_at=NOW - 7, fading=True), a_candidate(OWN_PREFIX))}),
+        reports={
+            "wlan0": (SourceReport(source=PrefixSource.DNS64, settled=True, detail="says NXDOMAIN", since=NOW - 40),)
+        },
+        plats={("wlan0", OWN_PREFIX): PlatHealth(state=PlatState.ALIVE, since=NOW - 2, detail="1.1.1.1 answered")},
+        dhcp4={"wlan0": Dhcp4(state=Dhcp4State.REFUSED, since=NOW - 9, until=NOW + 291)},
+        retries={"wlan0": Retry(failures=1, error="no device", not_before=NOW + 3)},
+    )
+    found = told(world)
+    assert facts(found) == {
+        "mode": ("auto", "default", None),
+        "ipv4": ("the network does without (DHCPv4 option 108)", "kernel", None),
+        "dhcp4": ("the network wants hosts without IPv4 (option 108)", "overheard", 9),
+        "ipv6": ("yes", "kernel", None),
+        "prefix": (f"{OWN_PREFIX}, chosen, from fe80::1, 1800 s left", "ra", None),
+        "source dns64": ("says NXDOMAIN", "dns64", 40),
+        f"plat {OWN_PREFIX}": ("alive, 1.1.1.1 answered", "probe", 2),
+        "failure": ("no device; next try in 3 s", "translator", None),
+    }
+    (first, _) = [fact for fact in found["evidence"] if fact["what"] == "prefix"]
+    assert first["value"] == f"{WELL_KNOWN}, about to be replaced, from fe80::1, 1800 s left"
+    assert first["age_s"] == 7
+
+
+@pytest.mark.parametrize(
+    ("world", "source"),
+    [
+        pytest.param(a_world(), "default", id="nobody"),
+        pytest.param(
+            a_world(settings=Settings(mode=Mode.FORCE, written=frozenset({"mode"}))),
+            "/etc/clatnm/clatnm.conf",
+            id="global",
+        ),
+        pytest.param(a_world(uplinks=[an_uplink(mode=Mode.FORCE)]), "the connection", id="profile"),
+        pytest.param(
+            a_world(
+                uplinks=[an_uplink(mode=Mode.NO)],
+                settings=Settings(connections={UUID: Settings(mode=Mode.FORCE, written=frozenset({"mode"}))}),
+            ),
+            f"/etc/clatnm/connections.d/{UUID}.conf",
+            id="own-file",
+        ),
+    ],
+)
+def test_mode_says_where_it_comes_from(world: World, source: str) -> None:
+    mode, where, _ = facts(told(world))["mode"]
+    assert where == source
+    assert mode == ("auto" if source == "default" else "force")
+
+
+def test_prefix_that_is_not_used_says_why() -> None:
+    fallback = PrefixCandidate(prefix=WELL_KNOWN, source=PrefixSource.FALLBACK)
+    waiting = (SourceReport(source=PrefixSource.RA, settled=False, detail="asked once", since=NOW),)
+    found = told(replace(a_world(prefixes={"wlan0": (fallback,)}), reports={"wlan0": waiting}))
+    assert facts(found)["prefix"][0] == f"{WELL_KNOWN}, not yet used"
+    static = PrefixCandidate(prefix=OWN_PREFIX, source=PrefixSource.STATIC)
+    found = told(a_world(prefixes={"wlan0": (a_candidate(), static)}))
+    values = [fact["value"] for fact in found["evidence"] if fact["what"] == "prefix"]
+    assert values[0].startswith(f"{WELL_KNOWN}, not used, one is set by hand")
+    assert values[1] == f"{OWN_PREFIX}, chosen"
+
+
+def test_text_has_decisions_and_no_control_characters() -> None:
+    world = a_world(a_link("wlan0"), uplinks=[replace(an_uplink(), name="Caf\x1b[2Jé\n")], prefixes={})
+    text = explain.as_text(told(world, decisions=DECISIONS))
+    assert "\x1b" not in text
+    assert "Caf\N{REPLACEMENT CHARACTER}[2Jé" in text
+    assert text.endswith(" wlan0: CLAT up")
+    assert explain.as_text(told(world)).endswith("none yet")
