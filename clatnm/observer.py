@@ -18,6 +18,7 @@ from clatnm.discovery import static
 from clatnm.discovery.attachment import Attachment
 from clatnm.discovery.dhcp4 import Dhcp4Watch
 from clatnm.discovery.dns64 import Dns64
+from clatnm.discovery.manager import ManagerKnowledge
 from clatnm.discovery.plat import PlatProbe, user_packets
 from clatnm.discovery.ra import RouterAdvertisements
 from clatnm.errors import HostError
@@ -26,6 +27,8 @@ from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
 from clatnm.policy.prefixes import asks_dns, to_probe
+from clatnm.uplinks.managers import Managers
+from clatnm.uplinks.networkd import Networkd
 from clatnm.uplinks.networkmanager import NetworkManager
 
 log = logging.getLogger(__name__)
@@ -44,8 +47,11 @@ class Observer:
         self._links_stale = True
         self._users: Mapping[IPv4Address, int] = {}
         self._access_points: dict[str, str] = {}
-        self._manager = NetworkManager()
+        self._networkd = Networkd()
+        # NetworkManager shows networkd's links too, as foreign ones with a profile that it made up.
+        self._manager = Managers((self._networkd, NetworkManager()))
         self.adverts = RouterAdvertisements(clock=clock, changed=changed)
+        self._known = ManagerKnowledge(changed=changed, tellers=(self._networkd,))
         self._dns64 = Dns64(clock=clock, changed=changed)
         self._dhcp4 = Dhcp4Watch(clock=clock, changed=changed)
         self._plats = PlatProbe(clock=clock, changed=changed)
@@ -54,8 +60,12 @@ class Observer:
 
     def close(self) -> None:
         """Stop looking."""
-        for source in (self._monitor, self.adverts, self._dns64, self._dhcp4, self._plats, self._attachment):
-            source.close()
+        for part in (self._monitor, self._networkd, self._attachment, *self._sources()):
+            part.close()
+
+    def _sources(self) -> tuple[RouterAdvertisements, ManagerKnowledge, Dns64, Dhcp4Watch, PlatProbe]:
+        """Whoever knows something of a network, and has to forget it when the link is on another one."""
+        return self.adverts, self._known, self._dns64, self._dhcp4, self._plats
 
     async def attach(self, bus: Bus) -> None:
         """Follow the network managers over `bus`. BusError."""
@@ -68,7 +78,7 @@ class Observer:
 
     def forget(self) -> None:
         """After a suspend any link may be on another network."""
-        for source in (self.adverts, self._dns64, self._dhcp4, self._plats):
+        for source in self._sources():
             source.forget()
 
     async def look(self, settings: Settings, running: Mapping[str, Running]) -> None:
@@ -83,6 +93,7 @@ class Observer:
         self._dhcp4.follow(self._links, followed)
         self._attachment.follow({name: link for name, link in self._links.items() if name in followed})
         now = self._clock()
+        self._known.follow(self._links, {name for name in followed if not self.adverts.candidates(name, now)})
         world = replace(self.world(settings, now), running=running)
         asked = [uplink for uplink in uplinks if asks_dns(uplink, world, now)]
         self._dns64.follow(self._links, {uplink.interface: self._resolvers(uplink, world, now) for uplink in asked})
@@ -120,11 +131,11 @@ class Observer:
 
     def _prefixes(self, uplink: Uplink, settings: Settings, now: float) -> tuple[PrefixCandidate, ...]:
         name = uplink.interface
-        told = (self.adverts.candidates(name, now), self._dns64.candidates(name, now))
+        told = (source.candidates(name, now) for source in (self.adverts, self._known, self._dns64))
         return (*(candidate for source in told for candidate in source), *static.candidates(settings.of(uplink.uuid)))
 
     def _reports(self, name: str, now: float) -> tuple[SourceReport, ...]:
-        return (self.adverts.report(name, now), self._dns64.report(name, now))
+        return tuple(source.report(name, now) for source in (self.adverts, self._known, self._dns64))
 
     def _resolvers(self, uplink: Uplink, world: World, now: float) -> tuple[IPv4Address | IPv6Address, ...]:
         """Whom to ask: what is configured, else the link's own, those that its routers tell first (RFC 8106)."""
@@ -139,9 +150,9 @@ class Observer:
             before, link = self._access_points.get(name, access_point), self._links.get(name)
             if before != access_point and link is not None:
                 log.debug("%s: another access point; asking its routers", name)
-                self.adverts.suspect(link.index)
-                self._attachment.suspect(link.index)
-                for source in (self._dns64, self._dhcp4, self._plats):
+                for doubting in (self.adverts, self._dns64, self._attachment):
+                    doubting.suspect(link.index)
+                for source in (self._known, self._dhcp4, self._plats):
                     source.forget(link.index)
         # A moment without access point is no reason to forget which one it was.
         known = {uplink.interface for uplink in uplinks}

@@ -14,7 +14,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.MANAGER_TRANSLATES: "the network manager translates this connection itself",
     Reason.NO_IPV6: "the connection has no working IPv6",
     Reason.NATIVE_IPV4: "the connection has native IPv4",
-    Reason.NO_PREF64: "the network announces no NAT64 prefix",
+    Reason.NO_PREF64: "the network tells no NAT64 prefix, neither by its routers nor by DNS",
     Reason.PLAT_UNREACHABLE: "the network announces a NAT64 prefix, but the NAT64 behind it does not answer",
     Reason.NO_CLAT_ADDRESS: "there is no address for the CLAT: no /64, none to share (by eBPF), or 192.0.0.0/29 full",
     Reason.NO_TRANSLATOR: "no translator works on this machine",

@@ -42,7 +42,7 @@ def written() -> Written:
 
 
 def test_state_is_told_once(written: Written) -> None:
-    assert written.note(a_world(prefixes={})) == ["wlan0: no CLAT, the network announces no NAT64 prefix"]
+    assert written.note(a_world(prefixes={})) == ["wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"]
     assert written.note(a_world(prefixes={})) == []
 
 
@@ -55,7 +55,7 @@ def test_connection_that_comes_up_is_no_news_until_it_has_ipv6(written: Written)
 def test_prefix_that_is_still_being_asked_for_is_not_missed_yet(written: Written) -> None:
     assert written.note(PENDING) == []
     settled = replace(PENDING, reports={})
-    assert written.note(settled) == ["wlan0: no CLAT, the network announces no NAT64 prefix"]
+    assert written.note(settled) == ["wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"]
 
 
 def test_translator_is_told_when_it_is_up_and_when_it_is_another_one(written: Written) -> None:

@@ -114,7 +114,7 @@ def test_scene_as_text() -> None:
         " default route with metric 150, MTU 1472",
         f"  change clat-wlan0: prefix {WELL_KNOWN} → {OWN_PREFIX}, offered True → False",
         "  stop clat-wlan0",
-        "  wlan0: no CLAT, the network announces no NAT64 prefix"
+        "  wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"
         " [mode=auto ipv4=none ipv6=yes pref64=none ret=no-pref64]",
     ]
     assert planner.as_text(last).splitlines()[1] == "  nothing to do"
