@@ -95,12 +95,17 @@ def native_subject() -> Subject:
     return Native()
 
 
-def compare(rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Milliseconds of each round by subject, in turn."""
+def compare(rounds: int = ROUNDS, *, strangers: bool) -> dict[str, list[float]]:
+    """Milliseconds of each round by subject, in turn.
+
+    `strangers`: the router does not know the CLAT's address yet, as in a network just joined, and has to ask for it.
+    """
     times: dict[str, list[float]] = {}
     with _joined(Ours()) as ours, _joined(native_subject()) as native:
         for _ in range(rounds):
             for lab, subject in (ours, native):
+                if strangers:
+                    lab.a.ip("-6", "neigh", "flush", "dev", "lan")
                 times.setdefault(subject.name, []).append(first_reply._round(lab) * 1000)
                 subject.wait_up()
                 lab.a.ra(pref64=[[first_reply.PREFIX, 0]])
@@ -123,9 +128,12 @@ def main() -> int:
     if reason:
         print(f"error: the benchmark {reason}", file=sys.stderr)
         return 1
-    for name, times in compare().items():
-        ordered = ", ".join(f"{value:.1f}" for value in sorted(times))
-        print(f"{name}: RA with PREF64 → first IPv4 echo reply: median {statistics.median(times):.1f} ms ({ordered})")
+    print("RA with PREF64 → first IPv4 echo reply")
+    for strangers in (True, False):
+        print("the router has not met the CLAT yet" if strangers else "the router knows the CLAT from earlier")
+        for name, times in compare(strangers=strangers).items():
+            ordered = ", ".join(f"{value:.0f}" for value in sorted(times))
+            print(f"  {name}: median {statistics.median(times):.0f} ms of {len(times)} ({ordered})")
     return 0
 
 
