@@ -26,11 +26,11 @@ from clatnm.translators.device import (
     worker_config,
 )
 from clatnm.translators.process import WorkerProcess
-from clatnm.translators.takeover import LoadedFirst, Takeover
+from clatnm.translators.takeover import Preparable, Takeover
 
 
 async def start(
-    host: Host, plan: Plan, hooks: LoadedFirst | None, *, relay: socket.socket | None = None
+    host: Host, plan: Plan, hooks: Preparable | None, *, relay: socket.socket | None = None
 ) -> DeviceTranslator:
     """Bring everything up; packets flow when this returns. HostError, TranslatorError: nothing is left.
 

@@ -10,10 +10,10 @@ import errno
 import functools
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clatnm import bpf
 from clatnm.errors import HostError
@@ -29,6 +29,14 @@ DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
 _KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv6, then towards IPv4
 _DIRECTIONS = ("ipv4_to_ipv6", "ipv6_to_ipv4")
 _COUNTER = struct.Struct("=QQ")
+
+
+class Place(NamedTuple):
+    """Where a program is hung up."""
+
+    program: str
+    ifindex: int
+    egress: bool
 
 
 def uplink_program(plan: Plan) -> str:
@@ -63,16 +71,26 @@ class Hooks(abc.ABC):
         self._loaded: Loaded | None = None
         self._device_index = 0
 
-    async def load(self, plan: Plan, device_index: int) -> None:
-        """Have everything ready, so that nothing but the kernel delays `attach`. HostError."""
+    async def prepare(self, plan: Plan, device_index: int) -> None:
+        """Load the programs, and hang up the one that is for nothing but what our process writes. HostError.
+
+        For the first hook of a machine the kernel begins to look for hooks at the end of a grace period, some 10 ms
+        after it was told to. This way those that follow are in force at once.
+        """
         self._device_index = device_index
         self._loaded = await self._host.do(lambda _: self._load(plan, keep=None))
+        await self._hang_up(plan, self._places(plan)[:1])
 
     async def attach(self, plan: Plan, device_index: int) -> None:
         if self._loaded is None:
-            await self.load(plan, device_index)
+            await self.prepare(plan, device_index)
+        await self._hang_up(plan, self._places(plan)[1:])
+
+    async def _hang_up(self, plan: Plan, places: Sequence[Place]) -> None:
+        loaded = self._loaded
+        assert loaded is not None
         try:
-            await self._host.do(lambda kernel: self._hang_up(kernel, plan, self._programs()))
+            await self._host.do(lambda kernel: self._run_at(kernel, plan, places, loaded))
         except BaseException:
             await self.close()
             raise
@@ -100,10 +118,6 @@ class Hooks(abc.ABC):
             table = replace(table, maps={**table.maps, **small})
         return Loaded(table, config(plan, self._device_index), names=names, keep=keep)
 
-    def _programs(self) -> Loaded:
-        assert self._loaded is not None
-        return self._loaded
-
     async def close(self) -> None:
         await self._host.do(self._take_down)
         if self._loaded is not None:
@@ -111,8 +125,8 @@ class Hooks(abc.ABC):
             self._loaded = None
 
     @abc.abstractmethod
-    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
-        """Run the programs at their places. HostError."""
+    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
+        """Run the programs at these places, one after the other. HostError."""
 
     @abc.abstractmethod
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
@@ -122,18 +136,13 @@ class Hooks(abc.ABC):
     def _take_down(self, kernel: Netlink) -> None:
         """Run none. Again is fine."""
 
-    def _places(self, plan: Plan) -> tuple[tuple[str, int, bool], ...]:
-        """(program, ifindex, egress), in order. Each time the kernel takes some 10 ms, and so it is as few as can be.
-
-        For an address of its own the process can send by itself, and both ways work without the hooks. They take over
-        one after the other, the uplink's at once after the process was told to expect it.
-
-        For the host's own address nothing works without all of them. The uplink comes last, for before that nothing
-        reaches a device half set up.
-        """
-        uplink = (uplink_program(plan), plan.ifindex, False)
-        egress = (DEVICE_EGRESS, self._device_index, True)
-        return ((DEVICE_INGRESS, self._device_index, False), egress, uplink) if plan.shared else (uplink, egress)
+    def _places(self, plan: Plan) -> tuple[Place, ...]:
+        """All of them, in order."""
+        return (
+            Place(DEVICE_INGRESS, self._device_index, egress=False),
+            Place(uplink_program(plan), plan.ifindex, egress=False),
+            Place(DEVICE_EGRESS, self._device_index, egress=True),
+        )
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         told: dict[str, Any] = copy.deepcopy(dict(slow))
@@ -152,8 +161,8 @@ class TcxHooks(Hooks):
         super().__init__(host)
         self._links: dict[str, int] = {}
 
-    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
-        for name, ifindex, egress in self._places(plan):
+    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
+        for name, ifindex, egress in places:
             self._links[name] = kernel_bpf.attach_tcx(loaded.programs[name], ifindex, egress=egress)
 
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
@@ -174,15 +183,15 @@ class ClsactHooks(Hooks):
         self._uplink = 0
         self._added = False
 
-    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
-        for name, ifindex, egress in self._places(plan):
+    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
+        for name, ifindex, egress in places:
             program = loaded.programs[name]
             added = clsact.attach(kernel, ifindex, program, egress=egress, owner=self._device_index)
             if ifindex == plan.ifindex:
                 self._uplink, self._added = ifindex, self._added or added
 
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
-        self._hang_up(kernel, plan, loaded)
+        self._run_at(kernel, plan, self._places(plan), loaded)
 
     def _take_down(self, kernel: Netlink) -> None:
         uplink, self._uplink = self._uplink, 0

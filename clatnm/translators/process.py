@@ -117,9 +117,11 @@ class WorkerProcess:
         await self.counters()  # it takes its orders one after the other
 
     def give_up(self, error: str, *, unfit: bool) -> None:
-        """End it for a reason of ours, which `ended` tells (see `Ended`). One that has ended keeps its own reason."""
-        if self._process.poll() is None:
+        """End it for a reason of ours, which `ended` tells (see `Ended`). One on its way out keeps its own reason."""
+        self._read()
+        if self._control.fileno() >= 0 and not self._error:
             self._error, self._unfit = error, unfit
+        if self._process.poll() is None:
             self._process.terminate()
 
     async def stop(self) -> Ended:

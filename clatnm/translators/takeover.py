@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 _GONE = (errno.ENODEV, errno.ENXIO)
 
 
-class LoadedFirst(FastPath, Protocol):
-    """A `FastPath` that can be asked to do beforehand all that need not be done in between."""
+class Preparable(FastPath, Protocol):
+    """A `FastPath` that does what it can beforehand, so that it is in force soon after it was asked to `attach`."""
 
-    async def load(self, plan: Plan, device_index: int) -> None:
-        """So that `attach` has little left to do. HostError."""
+    async def prepare(self, plan: Plan, device_index: int) -> None:
+        """HostError."""
 
 
 class Takeover:
@@ -44,7 +44,7 @@ class Takeover:
     When that fails, the process is ended: a translator with hooks that has none is not what was asked for.
     """
 
-    def __init__(self, hooks: LoadedFirst, worker: WorkerProcess) -> None:
+    def __init__(self, hooks: Preparable, worker: WorkerProcess) -> None:
         self._hooks = hooks
         self._worker = worker
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class Takeover:
     async def _attach(self, plan: Plan, device_index: int) -> None:
         began = time.monotonic()
         try:
-            await self._hooks.load(plan, device_index)
+            await self._hooks.prepare(plan, device_index)
             self._worker.update(worker_config(plan, hooked=True, relayed=False))
             await self._worker.obeyed()
             await self._hooks.attach(plan, device_index)

@@ -4,6 +4,7 @@
     python driver.py BACKEND UPLINK {"offered": false, ...}
 
 Standard input: {"counters": true}, {"users": true}, {"old_kernel": true} or {"update": {"gateway": "fe80::2", ...}}.
+With {"hold": "prepare"} or {"hold": "attach"} among the fields, hooks wait before they do that, for {"hook": true}.
 
 It answers each line with one on standard output, the first after the translator has started. No input: the end.
 """
@@ -29,6 +30,8 @@ from clatnm.kernel.netlink import Netlink
 from clatnm.kernel.sockets import users
 from clatnm.model import Link, Plan
 from clatnm.translators import available
+from clatnm.translators.hooks import Hooks
+from clatnm.translators.takeover import Takeover
 from tests.e2e.datapath.rig import CLAT, GATEWAY, PREFIX, Rig
 from tests.lab.namespace import PYTHON
 from tests.lab.system import REPOSITORY
@@ -40,7 +43,7 @@ _ANSWER_S = 10.0
 class Driven:
     """The test's end: a translator on the rig whose plan the test changes and whose counters it reads.
 
-    `changes`: what is different in its first plan.
+    `changes`: what is different in its first plan; and `hold`, see above.
     """
 
     def __init__(self, rig: Rig, backend: str, uplink: str = "wan0", **changes: object) -> None:
@@ -81,6 +84,10 @@ class Driven:
         """How many sockets of the host use the CLAT's IPv4 address."""
         return int(self._ask({"users": True}))
 
+    def hook(self) -> None:
+        """Let hooks that are held take over; they have when this returns, or have failed to."""
+        self._ask({"hook": True})
+
     def be_old_kernel(self) -> None:
         """From now on no device is renamed while it is up, as before Linux 6.3."""
         self._ask({"old_kernel": True})
@@ -116,7 +123,9 @@ async def main(backend: str, uplink: str, changes: str) -> None:
     """The host's end."""
     host = Host()
     link = (await host.do(lambda kernel: kernel.links()))[uplink]
-    plan = _changed(_plan(backend, link), json.loads(changes))
+    fields = json.loads(changes)
+    gate = _Gate(fields.pop("hold", ""))
+    plan = _changed(_plan(backend, link), fields)
     translator = await available(host)[backend].start(plan)
     (worker,) = children_of_this_process()
     _say({"worker": worker})
@@ -127,6 +136,9 @@ async def main(backend: str, uplink: str, changes: str) -> None:
             plan = _changed(plan, order["update"])
             await translator.update(plan)
             _say({})
+        elif "hook" in order:
+            await gate.let_through()
+            _say({})
         elif "users" in order:
             _say((await host.do(lambda _: users((CLAT_V4,))))[CLAT_V4])
         elif "old_kernel" in order:
@@ -136,6 +148,35 @@ async def main(backend: str, uplink: str, changes: str) -> None:
             _say(await translator.counters())
     await translator.stop()
     await host.close()
+
+
+class _Gate:
+    """Where hooks are held: before they `prepare`, or before they `attach`."""
+
+    def __init__(self, step: str) -> None:
+        self._open = asyncio.Event()
+        self._over = asyncio.Event()
+        if step:
+            setattr(Hooks, step, self._held(getattr(Hooks, step)))
+            Takeover._attach = self._told(Takeover._attach)  # type: ignore[method-assign]
+
+    async def let_through(self) -> None:
+        self._open.set()
+        await self._over.wait()
+
+    def _held(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        async def held(*arguments: Any) -> None:
+            await self._open.wait()
+            await work(*arguments)
+
+        return held
+
+    def _told(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        async def told(*arguments: Any) -> None:
+            await work(*arguments)
+            self._over.set()
+
+        return told
 
 
 def _plan(backend: str, link: Link) -> Plan:

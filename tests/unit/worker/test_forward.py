@@ -220,6 +220,33 @@ def test_ipv6_from_the_host_goes_nowhere(bench: Bench) -> None:
     assert bench.counters.to_ipv6.drops == {"not-ipv4": 1}
 
 
+def test_what_hooks_leave_comes_by_the_tun_and_goes_to_the_host(bench: Bench) -> None:
+    bench.forwarder.reconfigure(replace(bench.config, hooked=True))
+    assert bench.out(ipv6(segment6(udp(PAYLOAD), UDP), UDP)) == []
+    (packet,) = bench.drain(bench.host)
+    assert verifies(packet[10:])
+    assert packet[10 + 12 : 10 + 20] == PEER_V4.packed + CLAT_V4.packed
+    assert bench.counters.to_ipv6.drops == {}
+    assert bench.counters.to_ipv4.slow == 1
+
+
+def test_what_hooks_leave_is_answered_on_the_wire(bench: Bench) -> None:
+    bench.forwarder.reconfigure(replace(bench.config, hooked=True))
+    ((_, answer),) = bench.out(ipv6(segment6(udp(PAYLOAD), UDP), UDP, hop_limit=1))
+    assert verifies(answer)
+    assert answer[40:42] == b"\x03\x00"  # RFC 4443 3.3
+
+
+def test_what_the_hooks_did_not_take_is_translated_all_the_same(bench: Bench) -> None:
+    bench.forwarder.reconfigure(replace(bench.config, hooked=True))
+    for body in (udp(PAYLOAD), udp(PAYLOAD[:20])):
+        ((_, packet),) = bench.out(ipv4(segment4(body, UDP), UDP))
+        assert verifies(packet)
+        ((_, packet),) = bench.back(ipv6(segment6(body, UDP), UDP))
+        assert verifies(packet)
+    assert (bench.counters.to_ipv6.fast, bench.counters.to_ipv4.fast) == (2, 2)
+
+
 def test_packets_are_counted_by_protocol(bench: Bench) -> None:
     bench.out(ipv4(segment4(udp(b"xyz"), UDP), UDP))
     bench.out(ipv4(segment4(udp(b"xyz"), UDP), UDP, options=NO_OPERATIONS))

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from clatnm.worker import launch
 from clatnm.worker.launch import Launched
+from tests.lab.poll import eventually
 
 
 def end(launched: Launched) -> int:
@@ -46,6 +48,37 @@ def test_one_that_was_taken_outlives_the_block() -> None:
         taken = launch.take()
     assert taken.process.poll() is None
     assert end(taken) == 0
+
+
+def test_only_one_waits() -> None:
+    with launch.ahead():
+        (waiting,) = launch._waiting
+        launch.prepare()
+        assert launch._waiting == [waiting]
+
+
+def test_one_that_died_while_it_waited_is_replaced_by_whoever_takes() -> None:
+    with launch.ahead():
+        (waiting,) = launch._waiting
+        waiting.process.kill()
+        waiting.process.wait()
+        taken = launch.take()
+    assert waiting.control.fileno() == -1
+    assert end(taken) == 0
+
+
+def test_one_that_waits_has_no_privileges() -> None:
+    with launch.ahead():
+        (waiting,) = launch._waiting
+        path = Path(f"/proc/{waiting.process.pid}/status")
+
+        def powerless() -> bool:
+            status = dict(line.split(":\t", 1) for line in path.read_text().splitlines())
+            capabilities = {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+            nobody = os.geteuid() != 0 or status["Uid"].split() == ["65534"] * 4
+            return nobody and capabilities == {"0" * 16}
+
+        eventually(powerless, message="it is nobody")
 
 
 def test_start_that_fails_ahead_is_an_error_for_whoever_takes(monkeypatch: pytest.MonkeyPatch) -> None:
