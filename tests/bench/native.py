@@ -117,6 +117,7 @@ def compare(rounds: int = ROUNDS, *, strangers: bool) -> dict[str, list[float]]:
 def _joined(subject: Subject) -> Iterator[tuple[Lab, Subject]]:
     with Lab(root=tree(TREE)) as lab:
         lab.a.ra(pref64=[], interval=1000)
+        lab.a.dns("plain")
         subject.join(lab)
         lab.host.sysctl(ipv4__ping_group_range="0 2147483647")
         yield lab, subject
