@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,19 +67,26 @@ def wait_on(daemon: Daemon, interface: str = "up0", *, timeout_s: float = 10.0) 
 
 
 def wait_off(daemon: Daemon, reason: str, interface: str = "up0", *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """Wait until the connection has no CLAT, for this very reason."""
+    """Wait until the connection has no CLAT, for this very reason.
+
+    Where native IPv4 is the reason, a translator may still drain: see `wait_no_device`.
+    """
+    states = ("off", "draining") if reason == "native-ipv4" else ("off",)
 
     def check() -> dict[str, Any] | None:
         told = connection(daemon, interface)
-        assert (told["state"], told["reason"]) == ("off", reason), (told["state"], told["reason"], told["evidence"])
+        seen = (told["state"], told["reason"], told["evidence"])
+        assert told["reason"] == reason and told["state"] in states, seen
         return told
 
     return eventually(check, timeout_s=timeout_s, message=f"no CLAT on {interface}: {reason}") or {}
 
 
-def wait_no_device(host: Host, interface: str = "up0") -> None:
-    """Wait until the translator's device is gone."""
-    eventually(lambda: f"clat-{interface}" not in devices(host), message=f"clat-{interface} is gone")
+def wait_no_device(host: Host, interface: str = "up0", *, timeout_s: float = 20.0) -> None:
+    """Wait until the translator's device is gone; one that drains stays for 10 s at least."""
+    eventually(
+        lambda: f"clat-{interface}" not in devices(host), timeout_s=timeout_s, message=f"clat-{interface} is gone"
+    )
 
 
 def devices(host: Host) -> set[str]:
@@ -134,8 +142,13 @@ def join(lab: Lab, *, ipv4: str = "disabled", wait: bool = True) -> Joined:
 
 
 def translators(host: Host) -> list[int]:
-    """Pids of the translator processes."""
-    return [pid for pid in host.processes() if b"clatnm.worker" in _command(pid)]
+    """Pids of the translator processes: of those that have a device."""
+    return [pid for pid in _workers(host) if _has_device(pid)]
+
+
+def spares(host: Host) -> list[int]:
+    """Pids of the processes that wait to become a translator."""
+    return [pid for pid in _workers(host) if not _has_device(pid)]
 
 
 def translator(host: Host) -> int:
@@ -143,6 +156,17 @@ def translator(host: Host) -> int:
     pids = translators(host)
     assert len(pids) == 1, pids
     return pids[0]
+
+
+def _workers(host: Host) -> list[int]:
+    return [pid for pid in host.processes() if b"clatnm.worker" in _command(pid)]
+
+
+def _has_device(pid: int) -> bool:
+    try:
+        return any(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has just ended
+        return False
 
 
 def _command(pid: int) -> list[bytes]:

@@ -138,8 +138,10 @@ def test_impossible_device_name_is_an_argument_error(connected: Lab, name: str) 
 
 def test_address_in_use_is_named(connected: Lab) -> None:
     connected.host.ip("addr", "add", "192.0.0.6/32", "dev", "lo")
-    result = connected.host.clatnm(*ARGUMENTS, "--clat-v4-addr", "192.0.0.6", check=False)
-    connected.host.ip("addr", "del", "192.0.0.6/32", "dev", "lo")
+    try:
+        result = connected.host.clatnm(*ARGUMENTS, "--clat-v4-addr", "192.0.0.6", check=False)
+    finally:
+        connected.host.ip("addr", "del", "192.0.0.6/32", "dev", "lo")
     assert (result.returncode, "192.0.0.6 is in use on lo" in result.stderr) == (2, True)
 
 

@@ -100,6 +100,7 @@ def pref64(prefix: str, *, code: int, length: int = 2) -> str:
 )
 def test_broken_option_does_not_become_a_prefix(clean_lab: Lab, raw: str, counted: bool) -> None:
     clean_lab.a.ra(pref64=[])
+    clean_lab.a.dns("plain")
     joined = clat.join(clean_lab, wait=False)
     clat.wait_off(joined.daemon, "no-pref64")
     which = "dropped" if counted else "heard"
@@ -116,7 +117,7 @@ def test_broken_option_does_not_become_a_prefix(clean_lab: Lab, raw: str, counte
 
 def test_flood_of_prefixes_is_bounded(joined: clat.Joined) -> None:
     many = [[f"2001:db8:{n:x}::/96", 600] for n in range(1, 60)]
-    joined.lab.a.ra(pref64=many)
+    joined.lab.a.ra(pref64=[["64:ff9b::/96", 600], *many])
     heard = joined.daemon.status()["router_advertisements"]["heard"]
     joined.lab.a.ra()
     eventually(lambda: joined.daemon.status()["router_advertisements"]["heard"] > heard, message="heard")

@@ -44,6 +44,7 @@ def assert_as_before(lab: Lab, before: HostState) -> None:
 
 
 def test_prefix_lifetime_0_ends_it(clean_lab: Lab) -> None:
+    clean_lab.a.dns("plain")
     before = connected(clean_lab)
     joined = with_clat(clean_lab)
     clean_lab.a.ra(pref64=[["64:ff9b::/96", 0]])
@@ -52,6 +53,7 @@ def test_prefix_lifetime_0_ends_it(clean_lab: Lab) -> None:
 
 
 def test_prefix_of_a_silent_router_expires(clean_lab: Lab) -> None:
+    clean_lab.a.dns("plain")
     clean_lab.a.ra(pref64=[["64:ff9b::/96", 8]])
     before = connected(clean_lab)
     joined = with_clat(clean_lab)
