@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions demo lab lint format bench fuzz install install-files uninstall clean
+.PHONY: help test test-versions demo lab lint format bench fuzz trees install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,11 @@ lab: ## a shell on a host with NetworkManager in a lab of three networks (root)
 	@tools/packages.sh lab
 	@tools/venv.sh
 	@.venv/bin/python -m tests.lab shell
+
+trees: ## Debian trees with newer NetworkManagers, for tests that need them; kept in /var/cache/clatnm-tests (root)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m tests.lab.trees
 
 lint: ## every linter
 	@tools/venv.sh

@@ -37,6 +37,9 @@ table='
     gdbus              libglib2.0-bin     glib2             test
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
+    networkctl         systemd            systemd-networkd  test
+    debootstrap        debootstrap        debootstrap       test
+    unshare            util-linux         util-linux        test
 '
 
 say() { printf '%s\n' "packages: $*"; }
