@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,11 +13,15 @@ from clatnm.kernel.netlink import Netlink
 
 _T = TypeVar("_T")
 
+# Reading all links is some milliseconds of Python. Whoever has a packet or a prefix to look at waits no longer than this.
+_TURN_S = 0.001
+
 
 class Host:
     """`await host.do(lambda kernel: kernel.links())`; errors are the called function's own."""
 
     def __init__(self) -> None:
+        sys.setswitchinterval(_TURN_S)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netlink")
         self._netlink: Netlink | None = None
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tests.bench import first_reply, machine, report
 from tests.bench.figures import Results
-from tests.bench.goals import DAEMON
-from tests.bench.loads import FAILURES, GROUPS
+from tests.bench.loads import FAILURES, FIRST_REPLY, GROUPS
 from tests.bench.measure import Background, Options, measure
 from tests.bench.report import Circumstances
 from tests.lab.requirements import LAB_TOOLS, missing
@@ -78,12 +77,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _daemon(wanted: Options, results: Results) -> None:
-    print("\nfirst reply through the daemon", flush=True)
-    try:
-        for value in first_reply.measure(wanted.daemon_rounds):
-            results.add(DAEMON, {"first_reply": value})
-    except FAILURES as error:
-        results.failures.append(f"first reply through the daemon: {error}")
+    for backend in first_reply.BACKENDS:
+        print(f"\nfirst reply through the daemon, {backend}", flush=True)
+        try:
+            for value in first_reply.measure(first_reply.Clatnm(backend), wanted.daemon_rounds):
+                results.add(backend, {FIRST_REPLY.key: value})
+        except FAILURES as error:
+            results.failures.append(f"first reply through the daemon, {backend}: {error}")
 
 
 def _circumstances(wanted: Options, background: Background, *, duration_s: float, load: float) -> Circumstances:

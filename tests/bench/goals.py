@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from tests.bench.figures import Results, Spread, Value, differences, spread
 
 NATIVE, NATIVE_AGAIN, EBPF, TUN, TAYGA = "native", "native again", "ebpf", "tun", "tayga"
-DAEMON = "daemon"
 _STREAMS = (("up", "TCP up"), ("down", "TCP down"), ("up4", "4 TCP up"), ("down4", "4 TCP down"))
 
 
@@ -102,6 +101,9 @@ GOALS: tuple[Goal, ...] = (
     _share("user space, TCP down without offloads, times TAYGA", "down_off", 1, variant=TUN, of=TAYGA),
     _at_most("eBPF, start to first reply", "start", 60, " ms", variant=EBPF),
     _at_most("user space, start to first reply", "start", 60, " ms", variant=TUN),
+    _at_most("eBPF, RA to first reply", "first_reply", 30, " ms", variant=EBPF),
+    _at_most("eBPF, RA to first reply, hoped for", "first_reply", 10, " ms", variant=EBPF),
+    _at_most("user space, RA to first reply", "first_reply", 30, " ms", variant=TUN),
     _at_most("eBPF, translator resident", "resident", 16, " MiB", variant=EBPF),
     _at_most("user space, translator resident", "resident", 16, " MiB", variant=TUN),
     # Less than a tick in ten seconds: what answering the kernel's neighbour probes costs.

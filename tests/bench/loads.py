@@ -109,6 +109,7 @@ LOADS: tuple[Load, ...] = (
 )
 
 START = Metric(key="start", title="start to first reply", unit="ms", digits=0, lower_is_better=True)
+FIRST_REPLY = Metric(key="first_reply", title="RA to first reply", unit="ms", digits=1, lower_is_better=True)
 RESIDENT = Metric(key="resident", title="resident memory", unit="MiB", digits=1, lower_is_better=True)
 SUPERVISOR = Metric(key="supervisor", title="…of its supervisor", unit="MiB", digits=1, lower_is_better=True)
 IDLE = Metric(key="idle", title="CPU when idle", unit="ms/s", digits=2, lower_is_better=True)
