@@ -13,7 +13,7 @@ from clatnm.kernel.netlink import Netlink
 
 _T = TypeVar("_T")
 
-# Reading all links is some milliseconds of Python. Whoever has a packet or a prefix to look at waits no longer than this.
+# Reading all links is some milliseconds of Python. Whoever has a prefix to look at meanwhile waits no longer than this.
 _TURN_S = 0.001
 
 
