@@ -87,6 +87,9 @@ class Uplink:
     is_vpn: bool = False
     manager_clat: str = ""
     """Non-empty: the manager translates this connection itself, from this IPv4 address."""
+    manager_wait_s: float = 0.0
+    """The manager has a CLAT of its own that is or may be on here: how long after a prefix is told it has the right of
+    way."""
     choices: Choices = Choices()
     ipv4_disabled: bool = False
     """The profile says that this connection has no IPv4 of its own."""
@@ -300,6 +303,8 @@ class World:
     links: Mapping[str, Link] = field(default_factory=dict)
     prefixes: Mapping[str, tuple[PrefixCandidate, ...]] = field(default_factory=dict)
     """Per interface name, from all sources; of each source best first; expired ones already gone."""
+    told_since: Mapping[str, float] = field(default_factory=dict)
+    """Per interface name, since when there has been a prefix all the time."""
     reports: Mapping[str, tuple[SourceReport, ...]] = field(default_factory=dict)
     """Per interface name, what the sources say besides."""
     dhcp4: Mapping[str, Dhcp4] = field(default_factory=dict)

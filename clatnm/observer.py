@@ -45,6 +45,7 @@ class Observer:
         self._changed = changed
         self._links: dict[str, Link] = {}
         self._links_stale = True
+        self._told_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
         self._access_points: dict[str, str] = {}
         self._networkd = Networkd()
@@ -102,10 +103,13 @@ class Observer:
         """What is known, but for what only the daemon knows: translators, failures, backends, the secret."""
         uplinks = self._manager.uplinks()
         names = [uplink.interface for uplink in uplinks]
+        prefixes = {uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks}
+        self._told_since = {name: self._told_since.get(name, now) for name, told in prefixes.items() if told}
         return World(
             uplinks=uplinks,
             links=self._links,
-            prefixes={uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks},
+            prefixes=prefixes,
+            told_since=self._told_since,
             reports={name: self._reports(name, now) for name in names},
             advertised_mtus={name: mtu for name in names if (mtu := self.adverts.mtu(name))},
             advertised_prefixes={name: self.adverts.slaac_prefixes(name, now) for name in names},

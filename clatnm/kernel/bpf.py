@@ -23,6 +23,7 @@ _ARRAY, _SCHED_CLS = 2, 3
 _F_RDONLY_PROG = 0x80
 _PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
 _TCX_INGRESS, _TCX_EGRESS = 46, 47
+_BEFORE = 1 << 3  # BPF_F_BEFORE, and no other named: first of all
 
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351, "armv7l": 386, "i686": 357}
 _ATTRIBUTE_BYTES = 128
@@ -168,8 +169,12 @@ def _frozen(config: bytes) -> int:
 
 
 def attach_tcx(program: int, ifindex: int, *, egress: bool) -> int:
-    """A link that runs `program` on a device until it is closed (Linux 6.6). HostError."""
-    return call(_LINK_CREATE, struct.pack("=IIII", program, ifindex, _TCX_EGRESS if egress else _TCX_INGRESS, 0))
+    """A link that runs `program` on a device until it is closed (Linux 6.6). HostError.
+
+    It runs before those that are there: NetworkManager 1.58 leaves programs behind that let none run after them.
+    """
+    hook = _TCX_EGRESS if egress else _TCX_INGRESS
+    return call(_LINK_CREATE, struct.pack("=IIII", program, ifindex, hook, _BEFORE))
 
 
 def replace_program(link: int, program: int) -> None:

@@ -50,6 +50,11 @@ def wake_at(world: World, now: float) -> float | None:
     """When time alone may change a verdict: a prefix expires, a back-off or a drain ends. CLOCK_BOOTTIME seconds."""
     times = [c.expires_at for candidates in world.prefixes.values() for c in candidates if c.expires_at is not None]
     times += [r.not_before for r in world.retries.values() if r.not_before > now]
+    times += [
+        world.told_since[uplink.interface] + uplink.manager_wait_s
+        for uplink in world.uplinks
+        if uplink.interface in world.told_since
+    ]
     for run in world.running.values():
         limit_s = world.settings.of(run.plan.uuid).drain_s
         check = drain.next_check(run, limit_s=limit_s, now=now)

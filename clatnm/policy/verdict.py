@@ -43,6 +43,8 @@ class Case:
     link: Link | None
     candidate: PrefixCandidate | None
     plat: PlatHealth | None
+    told_since: float
+    """Since when there has been a prefix."""
     dhcp4: Dhcp4 | None
     asking: tuple[str, ...]
     """The sources of prefixes that have not had their chance yet."""
@@ -91,6 +93,8 @@ class Case:
             facts["plat"] = str(self.plat.state)
         if self.uplink.manager_clat:
             facts["manager-clat"] = self.uplink.manager_clat
+        elif manager_translates(self):
+            facts["manager-clat"] = "expected"
         if self.retry is not None and self.retry.failures:
             facts["failures"] = str(self.retry.failures)
         return facts
@@ -106,6 +110,7 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         link=world.links.get(interface),
         candidate=candidate,
         plat=world.plats.get((interface, candidate.prefix)) if candidate is not None else None,
+        told_since=world.told_since.get(interface, now),
         dhcp4=world.dhcp4.get(interface),
         asking=tuple(str(report.source) for report in world.reports.get(interface, ()) if not report.settled),
         retry=world.retries.get(interface),
@@ -132,6 +137,12 @@ def _not_an_uplink(this: Case) -> bool:
     return this.uplink.is_vpn or this.uplink.interface.startswith(DEVICE_PREFIX)
 
 
+def manager_translates(this: Case) -> bool:
+    """The manager translates, or it has just heard what we have heard, and would come second."""
+    yielding = this.candidate is not None and this.now < this.told_since + this.uplink.manager_wait_s
+    return bool(this.uplink.manager_clat) or yielding
+
+
 def _native(this: Case) -> bool:
     return this.native_ipv4 and this.mode is not Mode.FORCE
 
@@ -152,7 +163,7 @@ _REQUIRING: tuple[Rule, ...] = (
     (Reason.NOT_AN_UPLINK, _not_an_uplink),
     (Reason.OPTED_OUT, lambda this: this.mode is Mode.NO),
     # Two translators on one link is the worst that can happen: not even `force` overrules this.
-    (Reason.MANAGER_TRANSLATES, lambda this: bool(this.uplink.manager_clat)),
+    (Reason.MANAGER_TRANSLATES, manager_translates),
     (Reason.NATIVE_IPV4, _native),
     (Reason.NO_IPV6, lambda this: not this.ipv6),
 )

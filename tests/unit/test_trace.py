@@ -34,6 +34,7 @@ FULL = replace(
         a_link("wlan 0", ipv4=("192.168.2.7",), default4=(a_route4(),)), a_link("ppp0", index=3, link_address=None)
     ),
     reports={"ppp0": (SourceReport(source=PrefixSource.DNS64, settled=True, detail="“no”", since=1.5),)},
+    told_since={"ppp0": 1.0},
     advertised_mtus={"ppp0": 1400},
     advertised_prefixes={"ppp0": frozenset({IPv6Network("2001:db8:a::/64")})},
     dead_gateways={"ppp0": frozenset({IPv4Address("192.168.2.1")})},

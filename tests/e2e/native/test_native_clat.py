@@ -18,8 +18,6 @@ NATIVE, OURS = frozenset({"up0"}), frozenset({"clat-up0"})
 NOBODY: frozenset[str] = frozenset()
 RACES = 6
 
-HASTY = pytest.mark.xfail(strict=True, reason="the daemon does not wait for the CLAT that the profile wants")
-
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -83,7 +81,6 @@ def test_native_clat_that_comes_up_later_is_alone_from_the_first_moment(quick_la
     assert witness.history() == [NATIVE]
 
 
-@HASTY
 def test_prefix_announced_later_brings_up_the_native_clat_alone(quick_lab: Lab) -> None:
     quick_lab.a.ra(pref64=[])
     quick_lab.a.dns("plain")

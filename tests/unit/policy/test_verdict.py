@@ -10,6 +10,7 @@ import pytest
 
 from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, World
 from clatnm.policy.plan import decide
+from clatnm.policy.steps import wake_at
 from clatnm.policy.verdict import case, has_native_ipv4, mode_of, requires_clat, should_start_clat
 from tests.unit.policy.worlds import (
     NOW,
@@ -32,6 +33,13 @@ REFUSALS: dict[str, tuple[World, Reason]] = {
     "mode-no": (a_world(uplinks=[an_uplink(mode=Mode.NO)]), Reason.OPTED_OUT),
     "global-no": (a_world(settings=Settings(mode=Mode.NO)), Reason.OPTED_OUT),
     "nm-1.58-clat": (a_world(uplinks=[an_uplink(manager_clat="192.0.0.5")]), Reason.MANAGER_TRANSLATES),
+    "nm-1.58-right-of-way": (
+        replace(
+            a_world(uplinks=[replace(an_uplink(), manager_wait_s=1.0)]),
+            told_since={"wlan0": NOW - 0.9},
+        ),
+        Reason.MANAGER_TRANSLATES,
+    ),
     "native": (a_world(NATIVE), Reason.NATIVE_IPV4),
     "no-link": (a_world(uplinks=[an_uplink("wwan0")], prefixes={"wwan0": (a_candidate(),)}), Reason.NO_IPV6),
     "no-carrier": (a_world(a_link(carrier=False)), Reason.NO_IPV6),
@@ -187,6 +195,17 @@ def test_requires_clat_does_not_ask_for_a_prefix_or_for_patience() -> None:
     this = case(world.uplinks[0], None, world, NOW)
     assert requires_clat(this) is None
     assert should_start_clat(this) is Reason.NO_PREF64
+
+
+def test_manager_that_translates_nothing_has_the_right_of_way_for_a_time_only() -> None:
+    world = a_world(uplinks=[replace(an_uplink(), manager_wait_s=1.0)])
+    world = replace(world, told_since={"wlan0": NOW})
+    assert decide(world, NOW)[0].evidence["manager-clat"] == "expected"
+    assert the_reason(world, now=NOW + 0.999) is Reason.MANAGER_TRANSLATES
+    assert wake_at(world, NOW) == NOW + 1
+    assert the_reason(world, now=NOW + 1) is None
+    without_prefix = replace(world, prefixes={}, told_since={})
+    assert the_reason(without_prefix) is Reason.NO_PREF64
 
 
 def test_back_off_ends_on_time() -> None:

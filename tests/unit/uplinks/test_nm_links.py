@@ -210,3 +210,22 @@ def test_signal_strength_is_no_change_of_the_uplink() -> None:
     nm_objects.apply(objects, changed(access_point_path(1), ACCESS_POINT, {"Strength": 20}))
     nm_objects.apply(objects, changed(active_path(1), f"{DEVICE}.Statistics", {"RxBytes": 1}))
     assert the_uplink(objects) == before
+
+
+@pytest.mark.parametrize(
+    ("ip4", "setting", "expected"),
+    [
+        pytest.param({}, {"clat": 1}, 0.0, id="nm-before-1.58"),
+        pytest.param({"ClatAddress": ""}, {"clat": 0}, 0.0, id="switched-off"),
+        pytest.param({"ClatAddress": ""}, {}, 0.3, id="default-unknown"),
+        pytest.param({"ClatAddress": ""}, {"clat": -1}, 0.3, id="default-explicit"),
+        pytest.param({"ClatAddress": ""}, {"clat": 1}, 1.0, id="auto"),
+        pytest.param({"ClatAddress": ""}, {"clat": 2, "method": "auto"}, 1.0, id="force"),
+        pytest.param({"ClatAddress": ""}, {"clat": 2, "method": "disabled"}, 0.0, id="ipv4-disabled"),
+        pytest.param({"ClatAddress": ""}, {"clat": 9}, 0.0, id="unheard-of"),
+    ],
+)
+def test_manager_with_a_clat_has_the_right_of_way(
+    ip4: dict[str, object], setting: dict[str, object], expected: float
+) -> None:
+    assert nm_objects._right_of_way_s(ip4, {"ipv4": setting}) == expected
