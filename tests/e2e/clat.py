@@ -141,6 +141,19 @@ def join(lab: Lab, *, ipv4: str = "disabled", wait: bool = True) -> Joined:
     return Joined(lab, host, daemon)
 
 
+def renumber(lab: Lab, old_valid_s: int) -> None:
+    """Network A gets another /64, 2001:db8:a:1::; the old one is deprecated, and valid for so long."""
+    lab.a.ip("addr", "replace", "2001:db8:a:1::1/64", "dev", "lan", "nodad")
+    lab.inet.ip("route", "replace", "2001:db8:a:1::/64", "via", "2001:db8:100::1")
+    lab.a.ra(prefixes=[["2001:db8:a::/64", old_valid_s, 0], ["2001:db8:a:1::/64", 3600, 1800]])
+
+
+def has_moved(daemon: Daemon) -> bool:
+    """After `renumber`: the CLAT is on, in the new prefix."""
+    told = connection(daemon)
+    return told["state"] == "on" and told["translator"]["clat_v6"].startswith("2001:db8:a:1:")
+
+
 def translators(host: Host) -> list[int]:
     """Pids of the translator processes: of those that have a device."""
     return [pid for pid in _workers(host) if _has_device(pid)]

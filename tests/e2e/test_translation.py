@@ -80,11 +80,16 @@ def test_clat_address_stays_the_same_when_joining_again(joined: clat.Joined) -> 
 
 
 def test_a_used_ipv4_address_is_skipped(clean_lab: Lab) -> None:
-    for last in (4, 3, 6):
-        clean_lab.host.ip("addr", "add", f"192.0.0.{last}/32", "dev", "lo")
-    joined = clat.join(clean_lab)
-    assert clat.connection(joined.daemon)["translator"]["clat_v4"] == "192.0.0.7"
-    clat.ping(joined.host)
+    used = [f"192.0.0.{last}/32" for last in (4, 3, 6)]
+    for address in used:
+        clean_lab.host.ip("addr", "add", address, "dev", "lo")
+    try:
+        joined = clat.join(clean_lab)
+        assert clat.connection(joined.daemon)["translator"]["clat_v4"] == "192.0.0.7"
+        clat.ping(joined.host)
+    finally:
+        for address in used:
+            clean_lab.host.ip("addr", "del", address, "dev", "lo")
 
 
 def test_networkmanager_leaves_the_device_alone(joined: clat.Joined) -> None:
@@ -126,22 +131,20 @@ def test_a_changed_prefix_is_applied_without_a_restart(joined: clat.Joined) -> N
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "tayga"])
-def test_renumbered_link_is_followed_without_a_restart(clean_lab: Lab, backend: str) -> None:
+def test_renumbered_link_is_followed_in_place_when_the_old_addresses_are_gone(clean_lab: Lab, backend: str) -> None:
     clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
     joined = clat.join(clean_lab)
-    pid = clat.translator(joined.host)
-    clean_lab.a.ip("addr", "replace", "2001:db8:a:1::1/64", "dev", "lan", "nodad")
-    clean_lab.inet.ip("route", "replace", "2001:db8:a:1::/64", "via", "2001:db8:100::1")
-    clean_lab.a.ra(prefixes=[["2001:db8:a::/64", 3600, 0], ["2001:db8:a:1::/64", 3600, 1800]])
-
-    def moved() -> bool:
-        translator = clat.connection(joined.daemon)["translator"]
-        return bool(translator) and translator["clat_v6"].startswith("2001:db8:a:1:")
-
-    eventually(moved, message="an address in the new prefix")
-    clat.ping(joined.host)
-    clat.download(joined.host, clat.MIB)
-    assert clat.translator(joined.host) == pid
+    host, pid = joined.host, clat.translator(joined.host)
+    (old,) = host.addresses("up0")
+    joined.daemon.signal(signal.SIGSTOP)  # it sees them only when it is over
+    clat.renumber(clean_lab, 0)
+    eventually(lambda: set(host.addresses("up0")) - {old}, message="an address in the new prefix")
+    host.ip("addr", "del", str(old), "dev", "up0")
+    joined.daemon.signal(signal.SIGCONT)
+    eventually(lambda: clat.has_moved(joined.daemon), message="a CLAT address in the new prefix")
+    clat.ping(host)
+    clat.download(host, clat.MIB)
+    assert clat.translator(host) == pid
 
 
 def test_a_second_prefix_changes_nothing_while_the_first_is_valid(joined: clat.Joined) -> None:
@@ -189,6 +192,7 @@ def test_dual_stack_network_needs_no_clat(clean_lab: Lab) -> None:
 
 def test_network_without_nat64_has_no_clat(clean_lab: Lab) -> None:
     clean_lab.a.ra(pref64=[])
+    clean_lab.a.dns("plain")
     joined = clat.join(clean_lab, wait=False)
     clat.wait_off(joined.daemon, "no-pref64")
     assert "no NAT64 prefix" in joined.host.clatnm("status").stdout
