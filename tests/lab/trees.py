@@ -141,13 +141,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 def debootstrap(recipe: Recipe, target: Path) -> None:
     """Fill `target` with packages whose signatures are checked, from the mirror that this machine's apt uses."""
-    mirror = _mirror()
+    site = mirror()
     script = SCRIPTS / recipe.suite
-    reason = _missing(script, mirror)
+    reason = _missing(script, site)
     if reason:
         raise TreeError(f"no {recipe.suite} tree: {reason}")
     # A suite that is newer than this debootstrap is made like the newest one it knows.
-    source = [] if mirror is None else [mirror] if script.exists() else [mirror, str(SCRIPTS / "sid")]
+    source = [] if site is None else [site] if script.exists() else [site, str(SCRIPTS / "sid")]
     # In namespaces of its own: a build that is killed leaves no mount of /proc and no process behind.
     alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     options = (f"--include={','.join(recipe.packages)}", "--variant=minbase", f"--keyring={KEYRING}")
@@ -170,7 +170,7 @@ def debootstrap(recipe: Recipe, target: Path) -> None:
         raise TreeError(f"no {recipe.suite} tree: debootstrap: {'; '.join(errors)}")
 
 
-def _missing(script: Path, mirror: str | None) -> str | None:
+def _missing(script: Path, site: str | None) -> str | None:
     if os.geteuid() != 0:
         return "needs root (chroot)"
     for tool, package in TOOLS.items():
@@ -178,12 +178,12 @@ def _missing(script: Path, mirror: str | None) -> str | None:
             return f"needs {tool} (package {package})"
     if not KEYRING.exists():
         return f"needs {KEYRING} (package debian-archive-keyring)"
-    if mirror is None and not script.exists():
+    if site is None and not script.exists():
         return "this debootstrap does not know it, and apt names no Debian mirror"
     return None
 
 
-def _mirror() -> str | None:
+def mirror() -> str | None:
     """Where this machine gets Debian from; None (not a Debian): debootstrap has a mirror of its own."""
     wanted = ("Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main")
     said = _ask("apt-get", "indextargets", "--format", "$(SITE)", *wanted)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One guest: boots, runs one command as root under a real systemd, and is gone.
+
+It has no network card, and what it writes to its root is forgotten. Everything goes through a shared directory: the
+payload in; output, exit status and versions out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.machines.initramfs import JOB, PAYLOAD, START, TARGET, initramfs
+from tests.machines.kernels import Kernel
+from tests.machines.needs import CACHE, QEMU, MachineError
+from tests.machines.payload import REPO
+from tests.machines.results import NO_RESULT, TIMED_OUT, Outcome, checks, versions
+
+MEMORY_MB, CPUS = 1024, 2
+_POLL_S = 0.2
+_CONSOLE_END = 3000
+_PACKAGES = (
+    *("systemd", "network-manager", "iproute2", "python3", "python3-pyroute2", "python3-dbus-next"),
+    *("wpasupplicant", "firewalld", "unbound", "ppp", "tayga"),
+)
+_START = f"""\
+{{ echo kernel $(uname -r); dpkg-query -W -f '${{Package}} ${{Version}}\\n' {" ".join(_PACKAGES)}; }} >{JOB}/versions 2>&1
+cd {REPO}
+@COMMAND@
+echo $? >{JOB}/status
+sync
+exec systemctl poweroff -ff
+"""
+_SHELL = "setsid -c bash -l </dev/ttyS0 >/dev/ttyS0 2>&1"
+
+
+def run(
+    image: Path,
+    kernel: Kernel,
+    command: Sequence[str],
+    *,
+    payload: bytes,
+    limit_s: float,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run."""
+    with _turn(), _shared(payload, f"{shlex.join(command)} >{JOB}/out 2>&1") as place:
+        (place / "job/out").touch()
+        began = time.monotonic()
+        console = place / "console"
+        with _qemu(place, image, kernel, "-serial", f"file:{console}", stdin=subprocess.DEVNULL) as qemu:
+            with (place / "job/out").open(encoding="utf-8", errors="replace") as out:
+                said = _follow(qemu, out.read, say, until=began + limit_s)
+            late = qemu.poll() is None
+        seconds = time.monotonic() - began
+        status = place / "job/status"
+        whole = status.exists() and status.read_text().strip()
+        listing = place / "job/versions"
+        return Outcome(
+            status=TIMED_OUT if late else int(whole) if whole else NO_RESULT,
+            checks=checks(said),
+            versions=versions(listing.read_text() if listing.exists() else ""),
+            seconds=seconds,
+            end="" if whole else console.read_text(errors="replace")[-_CONSOLE_END:],
+        )
+
+
+def shell(image: Path, kernel: Kernel, *, payload: bytes) -> None:
+    """A shell in a guest on this terminal, until it ends. Ctrl-A X ends the guest."""
+    with _turn(), _shared(payload, _SHELL) as place, _qemu(place, image, kernel, "-serial", "mon:stdio") as qemu:
+        qemu.wait()
+
+
+def _follow(qemu: subprocess.Popen[bytes], read: Callable[[], str], say: Callable[[str], None], *, until: float) -> str:
+    """Hand on what is written until the guest has ended or its time is over; all of it."""
+    said = ""
+    while True:
+        over = qemu.poll() is not None or time.monotonic() > until
+        if text := read():
+            said += text
+            say(text)
+        if over:
+            return said
+        time.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """One guest at a time: a second one makes both slow, and then late."""
+    CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (CACHE / ".guest.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another guest to end", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _shared(payload: bytes, command: str) -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp(prefix="clatnm-guest-"))
+    try:
+        (place / "job").mkdir()
+        (place / "job" / PAYLOAD).write_bytes(payload)
+        (place / "job" / START).write_text(_START.replace("@COMMAND@", command))
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _qemu(
+    place: Path, image: Path, kernel: Kernel, *options: str, stdin: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """It runs within the block, at the longest."""
+    (place / "initramfs").write_bytes(initramfs(kernel))
+    arguments = (
+        "console=ttyS0 loglevel=4 panic=-1 mitigations=off net.ifnames=0",
+        f"systemd.unit={TARGET} systemd.getty_auto=no systemd.show_status=no",
+    )
+    share = "local,security_model=none,multidevs=remap"
+    command = [
+        # Ends with us, whatever ends us.
+        *("setpriv", "--pdeathsig", "KILL"),
+        *(QEMU, "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(MEMORY_MB), "-smp", str(CPUS)),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
+        *("-kernel", str(kernel.image), "-initrd", str(place / "initramfs"), "-append", " ".join(arguments)),
+        *("-drive", f"file={image},format=raw,if=virtio,snapshot=on", "-device", "virtio-rng-pci"),
+        *("-virtfs", f"{share},path={kernel.modules},mount_tag=modules,readonly=on"),
+        *("-virtfs", f"{share},path={place / 'job'},mount_tag=job"),
+        *options,
+    ]
+    # For the snapshot: on a disk, as /tmp may be in memory.
+    environment = {**os.environ, "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
+    try:
+        qemu = subprocess.Popen(command, env=environment, stdin=stdin)
+    except OSError as error:
+        raise MachineError(f"{QEMU}: {error}") from error
+    try:
+        yield qemu
+    finally:
+        if qemu.poll() is None:
+            qemu.kill()
+        qemu.wait()

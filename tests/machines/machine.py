@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A job by its name, in a guest made of a root and a kernel by theirs."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.machines import guest, kernels, needs, roots
+from tests.machines.needs import MachineError
+from tests.machines.payload import payload
+from tests.machines.results import Outcome
+
+JOBS = Path(__file__).with_name("jobs")
+LIMIT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One of `roots.RECIPES` on one of `kernels.SUITES`."""
+
+    root: str
+    kernel: str
+
+    def __str__(self) -> str:
+        return f"{self.root} on {self.kernel}"
+
+
+def jobs() -> list[str]:
+    """Names of all jobs."""
+    return sorted(path.stem for path in JOBS.iterdir() if path.suffix in (".py", ".sh") and path.stem != "__init__")
+
+
+def command(job: str) -> list[str]:
+    """How a guest runs a job. MachineError when there is none of that name."""
+    if job not in jobs():
+        raise MachineError(f"there is no job {job} (there are {', '.join(jobs())})")
+    if (JOBS / f"{job}.sh").exists():
+        return ["bash", f"tests/machines/jobs/{job}.sh"]
+    return ["python3", "-m", f"tests.machines.jobs.{job}"]
+
+
+def why_not(machine: Machine) -> str | None:
+    """Why it cannot be had, in words for a skipped test; None when all is there, made now if necessary."""
+    try:
+        _parts(machine)
+    except MachineError as error:
+        return str(error)
+    return None
+
+
+def run(
+    machine: Machine, job: str, *arguments: str, say: Callable[[str], None] = sys.stdout.write, limit_s: float = LIMIT_S
+) -> Outcome:
+    """Boot it, do the job. MachineError when there is no such thing."""
+    argv: Sequence[str] = [*command(job), *arguments]
+    image, kernel = _parts(machine)
+    return guest.run(image, kernel, argv, payload=_payload(), limit_s=limit_s, say=say)
+
+
+def shell(machine: Machine) -> None:
+    """A shell in it, on this terminal. MachineError."""
+    image, kernel = _parts(machine)
+    guest.shell(image, kernel, payload=_payload())
+
+
+@functools.lru_cache
+def _parts(machine: Machine) -> tuple[Path, kernels.Kernel]:
+    reason = needs.missing()
+    if reason:
+        raise MachineError(reason)
+    return roots.image(machine.root), kernels.kernel(machine.kernel)
+
+
+@functools.lru_cache(maxsize=1)
+def _payload() -> bytes:
+    return payload()

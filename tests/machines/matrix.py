@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which job runs in which guests, and the page that tells how that went (docs/tested-on.md)."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from tests.lab.system import REPOSITORY
+from tests.machines import machine
+from tests.machines.machine import Machine
+from tests.machines.needs import CACHE, MachineError
+
+PAGE = REPOSITORY / "docs/tested-on.md"
+_MEMORY = CACHE / "results.json"
+
+_NATIVE = (Machine("bookworm", "6.1"), Machine("trixie", "6.12"), Machine("forky", "newest"))
+_OLDEST = Machine("trixie", "5.10")
+PLACES: Mapping[str, Sequence[Machine]] = {
+    "kernels": (_OLDEST, *_NATIVE),
+    "uplinks": (_OLDEST, *_NATIVE),
+}
+QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
+"""What a change is not made without; the rest is for `make test-machines`."""
+
+_HEAD = """\
+# Tested on
+
+Whole machines under qemu, each with a root and a kernel from Debian as they are: `make test-machines` runs every job
+and writes this page. [tests/machines](../tests/machines/README.md) says what the jobs check.
+
+| root | kernel | job | result | on |
+|---|---|---|---|---|
+"""
+_SHOWN = ("systemd", "network-manager", "python3", "python3-pyroute2", "python3-dbus-next", "iproute2")
+
+
+class Key(NamedTuple):
+    """One line of the page."""
+
+    root: str
+    kernel: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a job went in one guest: `fault` is empty for a success."""
+
+    date: str
+    fault: str
+    checks: int
+    skipped: Sequence[str]
+    versions: Mapping[str, str]
+
+
+def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
+    """All jobs, or those named, everywhere; the page is written after each. True when one has failed."""
+    failed = False
+    known = {} if quick else _remembered()
+    for job, places in (QUICK if quick else PLACES).items():
+        for place in places if not names or job in names else ():
+            result = _try(place, job)
+            failed = failed or bool(result.fault)
+            known[Key(place.root, place.kernel, job)] = result
+            if not quick:
+                _remember(known)
+                PAGE.write_text(page(known), encoding="utf-8")
+    return failed
+
+
+def _try(place: Machine, job: str) -> Result:
+    print(f"== {job}: {place}", flush=True)
+    today = datetime.date.today().isoformat()
+    try:
+        outcome = machine.run(place, job)
+    except MachineError as error:
+        print(f"== {job}: {place}: not run: {error}", flush=True)
+        return Result(date=today, fault=f"not run: {error}", checks=0, skipped=(), versions={})
+    print(f"== {job}: {place}: {outcome.fault or 'passed'} ({outcome.seconds:.0f} s)", flush=True)
+    if outcome.end:
+        print(outcome.end, file=sys.stderr, flush=True)
+    return Result(
+        date=today,
+        fault=outcome.fault,
+        checks=len(outcome.checks) - len(outcome.skipped),
+        skipped=[f"{check.name} ({check.why})" for check in outcome.skipped],
+        versions=outcome.versions,
+    )
+
+
+def page(results: Mapping[Key, Result]) -> str:
+    """docs/tested-on.md: a table of results, and one of the versions in each root."""
+    order = [Key(place.root, place.kernel, job) for job, places in PLACES.items() for place in places]
+    shown = [key for key in order if key in results]
+    lines = [
+        _row(key.root, _kernel(key, results[key]), key.job, _words(results[key]), results[key].date) for key in shown
+    ]
+    return _HEAD + "".join(lines) + "\n" + _versions_table({key: results[key] for key in shown})
+
+
+def _kernel(key: Key, result: Result) -> str:
+    return result.versions.get("kernel", key.kernel)
+
+
+def _words(result: Result) -> str:
+    if result.fault:
+        return f"**{result.fault}**"
+    skipped = f"; not here: {', '.join(result.skipped)}" if result.skipped else ""
+    return f"{result.checks} checks passed{skipped}"
+
+
+def _versions_table(results: Mapping[Key, Result]) -> str:
+    roots = {key.root: result.versions for key, result in results.items() if result.versions}
+    head = _row("in the root", *roots) + "|---" * (len(roots) + 1) + "|\n"
+    return head + "".join(_row(name, *(told.get(name, "–") for told in roots.values())) for name in _SHOWN)
+
+
+def _row(*cells: str) -> str:
+    return "".join(f"| {' '.join(cell.split()).replace('|', '/')} " for cell in cells) + "|\n"
+
+
+def _remembered() -> dict[Key, Result]:
+    """What earlier runs on this machine have found."""
+    try:
+        entries = json.loads(_MEMORY.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {Key(*entry["key"]): Result(**entry["result"]) for entry in entries}
+
+
+def _remember(results: Mapping[Key, Result]) -> None:
+    entries = [{"key": key, "result": asdict(result)} for key, result in results.items()]
+    fresh = _MEMORY.with_name(".results.new")
+    fresh.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    fresh.replace(_MEMORY)
