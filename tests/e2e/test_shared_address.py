@@ -95,6 +95,17 @@ def test_renumbered_host_is_followed(joined: clat.Joined) -> None:
     eventually(lambda: clat.answers(host), message="IPv4 works from it")
 
 
+def test_prefix_of_the_dns64_that_dhcp6_tells_is_enough(clean_lab: Lab) -> None:
+    clean_lab.a.ra(managed=True, pflags=0x80, pref64=[], rdnss=None)
+    clean_lab.a.dhcp6("on")
+    joined = clat.join(clean_lab)
+    told = clat.connection(joined.daemon)
+    assert told["translator"]["shared"]
+    assert (told["prefix"]["source"], told["prefix"]["prefix"]) == ("dns64", "64:ff9b::/96")
+    clat.ping(joined.host)
+    clat.download(joined.host, clat.MIB)
+
+
 def test_user_space_path_cannot_share_and_says_so(clean_lab: Lab) -> None:
     clean_lab.a.ra(managed=True, pflags=0x80)
     clean_lab.a.dhcp6("on")
