@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import pytest
+
 from tests.e2e import clat
+from tests.lab.daemon import Daemon
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
+from tests.lab.router import Router
 
-ROUNDS = 20
+ROUNDS, QUICK_ROUNDS = 20, 2
 
 
 def test_roaming_by_short_carrier_flaps_always_ends_right(clean_lab: Lab) -> None:
@@ -28,11 +35,65 @@ def test_roaming_by_short_carrier_flaps_always_ends_right(clean_lab: Lab) -> Non
         clat.wait_on(daemon, timeout_s=60)
         eventually(lambda: clat.answers(host), message="IPv4 works in A")
         assert clat.connection(daemon)["translator"]["clat_v6"].startswith("2001:db8:a:")
-        usual.append((clat.descriptors(daemon.pid), len(host.processes())))
+        waiting = len(clat.spares(host))  # a process for the next start may wait already, or not yet: one descriptor
+        usual.append((clat.descriptors(daemon.pid) - waiting, len(host.processes()) - waiting))
     assert usual[-1] == usual[0]
     assert len(clat.translators(host)) == 1
     assert clat.devices(host) == {"lo", "up0", "up1", "clat-up0"}
     assert lab.a.processes()
+
+
+def quick_roam(lab: Lab, router: Router, works: Callable[[], object]) -> None:
+    """The carrier is away for a moment; then all works before the router there has said anything twice."""
+
+    def said() -> int:
+        return router.ra_log().count(" sent to ")
+
+    before = said()
+    began = time.monotonic()
+    lab.host.plug("up0", router.network.letter)
+    works()
+    took_ms, heard = (time.monotonic() - began) * 1000, said() - before
+    print(f"into {router.network.letter}: {took_ms:.0f} ms, {heard} advertisements")
+    assert heard <= 1, "NetworkManager's own solicitation, or the next periodic one"
+
+
+@pytest.mark.parametrize("first", ["a", "c"])
+def test_quick_roam_is_over_before_the_second_advertisement(clean_lab: Lab, first: str) -> None:
+    """From IPv6-only to dual stack and back; and between two that are IPv6-only, with different prefixes."""
+    lab, host = clean_lab, clean_lab.host
+    for router in lab.routers:
+        router.ra(interval=1000)
+    other = lab.b if first == "a" else lab.a
+    host.dad(False)
+    host.plug("up0", first)
+    daemon = host.daemon("-v")
+    host.add_profile("any", "up0", ipv4_method="auto")
+    host.up("any")
+    clat.wait_on(daemon)
+
+    def works_in(router: Router) -> None:
+        eventually(lambda: _is_right(daemon, router), timeout_s=60, message="the right state")
+        eventually(lambda: clat.answers(host), timeout_s=5, message="IPv4 works")
+
+    host.plug("up0", other.network.letter)
+    works_in(other)  # the first time, NetworkManager gets a lease
+    here = next(router for router in lab.routers if router.network.letter == first)
+    for _ in range(QUICK_ROUNDS):
+        for router in (here, other):
+            quick_roam(lab, router, lambda router=router: works_in(router))
+
+
+def _is_right(daemon: Daemon, router: Router) -> bool:
+    told = clat.connection(daemon)
+    if router.network.pref64 is None:
+        return bool(told["reason"] == "native-ipv4")
+    there = told["state"] == "on" and told["translator"]
+    return bool(
+        there
+        and there["prefix"] == told["prefix"]["prefix"] == str(router.network.pref64)
+        and there["clat_v6"].startswith(str(router.network.lan.network_address)[:-1])
+    )
 
 
 def test_prefix_of_the_old_network_is_forgotten_at_once(clean_lab: Lab) -> None:
