@@ -110,6 +110,12 @@ def same_path(one: Plan, other: Plan) -> bool:
     return (one.prefix, one.clat_v6) == (other.prefix, other.clat_v6) and one.same_translator(other)
 
 
+def told_apart(one: Plan, other: Plan) -> bool:
+    """Both can be there at once: it is clear which of them a packet from the network is for."""
+    # A dedicated address is one translator's alone: each would defend it against the other.
+    return one.clat_v6 != other.clat_v6 or (one.shared and other.shared and one.prefix != other.prefix)
+
+
 def _withdrawn(run: Running, this: Case, link: Link, *, world: World) -> Plan | None:
     users = world.users.get(run.plan.clat_v4, 0)
     if over(run, limit_s=this.settings.drain_s, users=users, now=this.now):

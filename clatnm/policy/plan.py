@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -33,7 +34,7 @@ def decide(world: World, now: float) -> tuple[Verdict, ...]:
 
 def _decide(uplink: Uplink, world: World, taken: _Taken, now: float) -> Verdict:
     theirs = _translators(uplink, world)
-    in_use = [run.plan.prefix for run in theirs.all()]
+    in_use = [run.plan.prefix for run in theirs.all()]  # that of new connections first
     candidate = choose_prefix(candidates_for(uplink, world), in_use, plat_states(uplink, world))
     this = case(uplink, candidate, world, now)
     reason: Reason | None = should_start_clat(this)
@@ -82,8 +83,6 @@ def _next(
 ) -> tuple[Plan, tuple[Plan, ...]] | Reason:
     """The plan, and which of the connection's older translators go on beside it."""
     main, spare = theirs.main, theirs.spare
-    if spare is not None:
-        taken.metrics.add(spare.plan.metric)
     planned = _plan(this, link, candidate, world=world, taken=taken, current=main)
     if isinstance(planned, Reason):
         return planned
@@ -94,9 +93,8 @@ def _next(
     if main is not None and drain.goes_on_beside(main, planned, this, link, world=world):
         if spare is not None or theirs.leaving:
             return main.plan, ()  # one older translator is enough: it goes first
-        taken.metrics.add(main.plan.metric)
         other = _plan(this, link, candidate, world=world, taken=taken, current=None)
-        if isinstance(other, Plan):
+        if isinstance(other, Plan) and drain.told_apart(main.plan, other):
             return other, (replace(main.plan, device=addressing.spare_name(this.uplink.interface)),)
     return planned, drain.beside(theirs, this, link, world=world)
 
@@ -118,6 +116,7 @@ def _plan(
     if clat_v4 is None or clat_v6 is None:
         return Reason.NO_CLAT_ADDRESS
     path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(uplink.interface))
+    metrics = _metrics_of([plan for plan in others if not _goes_before(plan, this, link)], world)
     return Plan(
         interface=uplink.interface,
         ifindex=link.index,
@@ -132,7 +131,7 @@ def _plan(
         link_address=path.link_address,
         ipv6_mtu_bytes=path.ipv6_mtu_bytes,
         ipv4_mtu_bytes=path.ipv4_mtu_bytes,
-        metric=addressing.metric(link, dead=this.dead_gateways, taken=taken.metrics),
+        metric=addressing.metric(link, dead=this.dead_gateways, taken=taken.metrics | metrics),
     )
 
 
@@ -175,13 +174,28 @@ def _backend(world: World, this: Case, *, shared: bool) -> str | None:
 
 
 def _own_devices(world: World) -> set[str]:
-    return {running.plan.device for running in world.running.values()}
+    """Names of our devices; of one that is being renamed the kernel may have either."""
+    plans = [running.plan for running in world.running.values()]
+    names = (addressing.device_name, addressing.spare_name)
+    return {plan.device for plan in plans} | {name(plan.interface) for plan in plans for name in names}
 
 
 def _foreign_ipv4(world: World) -> set[IPv4Address]:
     """Every IPv4 address of the machine, except those of our own devices."""
     own = _own_devices(world)
     return {address for link in world.links.values() if link.name not in own for address in link.addresses4}
+
+
+def _goes_before(plan: Plan, this: Case, link: Link) -> bool:
+    """A translator that another one has to wait for: of an earlier connection, or device, of the same name."""
+    uplink = this.uplink
+    return plan.interface == uplink.interface and (plan.uuid, plan.ifindex) != (uplink.uuid, link.index)
+
+
+def _metrics_of(plans: Sequence[Plan], world: World) -> set[int]:
+    """Metrics of the default routes of these translators: wanted ones, and those that are still there."""
+    devices = [world.links[plan.device] for plan in plans if plan.device in world.links]
+    return {plan.metric for plan in plans} | {route.metric for device in devices for route in device.default4}
 
 
 def _foreign_metrics(world: World) -> set[int]:

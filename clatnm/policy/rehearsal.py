@@ -25,7 +25,7 @@ class Rehearsal:
 
     def world(self) -> World:
         """The facts with the translators that run, and what these leave in the kernel."""
-        own = {run.plan.device: _device(run.plan) for run in self.running.values()}
+        own = {run.plan.device: device_of(run.plan) for run in self.running.values()}
         return replace(self.facts, links={**self.facts.links, **own}, running=self.running, retries=self.retries)
 
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -76,7 +76,7 @@ class Rehearsal:
         return wake_at(self.world(), self.now)
 
 
-def _device(plan: Plan) -> Link:
+def device_of(plan: Plan) -> Link:
     """What the kernel has of a translator."""
     return Link(
         index=1000 + plan.ifindex,

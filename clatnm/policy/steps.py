@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from clatnm.model import Plan, Running, RunState, Start, Step, Stop, Update, Verdict, World
+from clatnm.model import Plan, Reason, Running, RunState, Start, Step, Stop, Update, Verdict, World
 from clatnm.policy import drain
 
 
@@ -16,12 +16,18 @@ def wanted(verdicts: Iterable[Verdict]) -> tuple[Plan, ...]:
     )
 
 
+def trying(verdicts: Iterable[Verdict], running: Mapping[str, Running]) -> set[str]:
+    """Interfaces that want a translator, or have one still: what went wrong there before is not history yet."""
+    wanting = {v.uplink.interface for v in verdicts if v.plan or v.reason is Reason.BACKING_OFF}
+    return wanting | {run.plan.interface for run in running.values()}
+
+
 def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, ...]:
     """The steps from what runs (by `Plan.key`) to what should. Nothing to do gives no steps; stops come first.
 
     A translator that is starting or stopping is left alone: its outcome is an event, and the next look at the world
     corrects whatever has changed meanwhile. For the same reason none starts beside one that is on its way to or from
-    the same interface.
+    the same interface, or now begins to go.
     """
     goal = {plan.key: plan for plan in plans}
     stops: list[Step] = []
@@ -34,16 +40,16 @@ def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, .
             rest.append(Update(old=now.plan, plan=new))
         else:
             stops.append(Stop(plan=now.plan))
-    rest.extend(Start(plan=plan) for plan in goal.values() if not _in_the_way(plan, running.values()))
+    going = {step.plan.key for step in stops}
+    rest.extend(Start(plan=plan) for plan in goal.values() if not _in_the_way(plan, running, going))
     return (*stops, *rest)
 
 
-def _in_the_way(plan: Plan, runs: Iterable[Running]) -> bool:
-    return any(
-        run.plan.key == plan.key
-        or (run.plan.interface == plan.interface and (run.state is not RunState.ON or run.plan.device == plan.device))
-        for run in runs
-    )
+def _in_the_way(plan: Plan, running: Mapping[str, Running], going: Collection[str]) -> bool:
+    if plan.key in running:
+        return True
+    own = [(key, run) for key, run in running.items() if run.plan.interface == plan.interface]
+    return any(key in going or run.state is not RunState.ON or run.plan.device == plan.device for key, run in own)
 
 
 def wake_at(world: World, now: float) -> float | None:

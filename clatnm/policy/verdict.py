@@ -102,14 +102,14 @@ class Case:
 
 def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: float) -> Case:
     """Gather what the rules need about `uplink`; `candidate` is the prefix already chosen for it."""
-    interface = uplink.interface
+    interface, settings = uplink.interface, world.settings.of(uplink.uuid)
     return Case(
         uplink=uplink,
         mode=mode_of(uplink, world),
-        settings=world.settings.of(uplink.uuid),
+        settings=settings,
         link=world.links.get(interface),
         candidate=candidate,
-        plat=world.plats.get((interface, candidate.prefix)) if candidate is not None else None,
+        plat=world.plats.get((interface, candidate.prefix)) if candidate is not None and settings.plat_check else None,
         told_since=world.told_since.get(interface, now),
         dhcp4=world.dhcp4.get(interface),
         asking=tuple(str(report.source) for report in world.reports.get(interface, ()) if not report.settled),

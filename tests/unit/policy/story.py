@@ -126,12 +126,14 @@ class Story(Machine):
 
     def _link(self, addresses4: frozenset[IPv4Address], default4: tuple[object, ...]) -> None:
         link = replace(self.facts.links[NAME], addresses4=addresses4, default4=default4)  # type: ignore[arg-type]
-        self.facts = replace(self.facts, links={NAME: link})
+        self.facts = replace(self.facts, links={**self.facts.links, NAME: link})
 
     def addresses(self, *addresses: str | Address6) -> None:
         """The link's IPv6 addresses from now on."""
         own = tuple(an_address(a) if isinstance(a, str) else a for a in addresses)
-        self.facts = replace(self.facts, links={NAME: replace(self.facts.links[NAME], addresses6=own)})
+        self.facts = replace(
+            self.facts, links={**self.facts.links, NAME: replace(self.facts.links[NAME], addresses6=own)}
+        )
 
     def refused(self) -> None:
         """DHCPv4 option 108."""
@@ -169,6 +171,10 @@ class Story(Machine):
             PrefixCandidate(prefix=prefix, source=PrefixSource.DNS64, expires_at=self.now + ttl_s)
             for prefix in prefixes
         )
+
+    def dns64_is_asked(self) -> None:
+        """A resolver has become known, and has not answered yet."""
+        self.dns_settled = False
 
     def asked(self, prefix: IPv6Network = WELL_KNOWN) -> None:
         """A round of pings goes out."""

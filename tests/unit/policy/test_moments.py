@@ -9,7 +9,7 @@ from ipaddress import IPv6Network
 
 import pytest
 
-from clatnm.model import Reason, Settings
+from clatnm.model import Reason
 from clatnm.policy.drain import LINGER_S
 from clatnm.proto.ndp import Preference
 from tests.unit.policy.story import NAME, Story
@@ -207,6 +207,17 @@ def test_change_of_mind_ends_where_it_began() -> None:
     assert len(story.running) == 1
 
 
+def test_old_prefix_that_is_told_again_does_not_win_its_connections_back() -> None:
+    story = Story()
+    story.at(0, lambda: story.ra(WELL_KNOWN))
+    for second in (10, 20):
+        story.at(second, lambda: story.ra(OWN_PREFIX))
+    story.at(21, lambda: story.users(1))
+    story.at(30, lambda: story.ra(WELL_KNOWN, OWN_PREFIX))
+    story.at(500)
+    assert story.told == [(0, ON), (20, f"{OTHER}; {DRAINS}")]
+
+
 # DNS64
 
 
@@ -273,6 +284,18 @@ def test_fallback_waits_until_everybody_had_a_chance() -> None:
     assert story.told[-1] == (30, f"{ON}; {THIRD} drains")
 
 
+def test_fallback_in_use_is_not_given_up_because_somebody_is_asked_late() -> None:
+    story = Story()
+    settings(story, fallback_prefix=THIRD)
+    story.at(0, story.ra)
+    story.at(4, story.dns64_is_asked)
+    story.at(5, story.dns64)
+    assert story.told == [(0, f"clat {THIRD}")]
+    story.at(6, story.dns64_is_asked)
+    story.at(7, lambda: story.dns64(OWN_PREFIX, ttl_s=600))
+    assert story.told[1:] == [(7, f"{OTHER}; {THIRD} drains")]
+
+
 def test_static_prefix_is_asked_nobody_for() -> None:
     story = Story()
     settings(story, prefix=THIRD, fallback_prefix=OWN_PREFIX)
@@ -329,12 +352,13 @@ def test_of_two_prefixes_the_one_that_works_wins() -> None:
     assert story.told == [(0, ON), (5, f"{OTHER}; {DRAINS}"), (5 + LINGER_S, OTHER)]
 
 
-def test_plat_check_switched_off_gives_nothing_up() -> None:
+def test_plat_check_switched_off_forgives_what_it_had_found() -> None:
     story = Story()
-    settings(story, plat_check=False)
     story.at(0, lambda: story.ra(WELL_KNOWN, lifetime_s=7200))
+    rounds("refuses", 1, 4)(story)
+    assert story.state() == GONE
+    story.at(60, lambda: settings(story, plat_check=False))
     assert story.state() == ON
-    assert Settings().plat_check
 
 
 # Addresses

@@ -30,7 +30,17 @@ from clatnm.model import (
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, wake_at, wanted
 from tests.unit.policy.machine import Machine, Summary, play
-from tests.unit.policy.worlds import NOW, OWN_PREFIX, WELL_KNOWN, a_candidate, a_link, a_route4, a_world, an_uplink
+from tests.unit.policy.worlds import (
+    NOW,
+    OWN_PREFIX,
+    WELL_KNOWN,
+    a_candidate,
+    a_link,
+    a_route4,
+    a_route6,
+    a_world,
+    an_uplink,
+)
 
 NAMES = ["up0", "up1", "up2", "clat-up1", "enx020000000001", "wlañ0"]
 PREFIXES = [WELL_KNOWN, OWN_PREFIX, IPv6Network("2001:db8:64:ff::/64"), IPv6Network("fd00:64::/32")]
@@ -255,7 +265,7 @@ def test_order_of_uplinks_changes_no_address_once_they_run(world: World, seed: i
 FINAL = a_world(
     a_link("eth0", index=2, ipv4=("192.168.2.7",), default4=(a_route4(),)),
     a_link("wlan0", index=3),
-    a_link("wwan0", index=4, ipv6=("2001:db8:c::5/64",), link_address=None),
+    a_link("wwan0", index=4, ipv6=("2001:db8:c::5/64",), link_address=None, default6=(a_route6(metric=700),)),
     a_link("wlan1", index=5, ipv6=("2001:db8:d::5/128",)),
     uplinks=[an_uplink("eth0"), an_uplink("wlan0"), an_uplink("wwan0", mode=Mode.FORCE), an_uplink("wlan1")],
     prefixes={name: (a_candidate(OWN_PREFIX, expires_at=None),) for name in ("eth0", "wlan0", "wlan1")}
