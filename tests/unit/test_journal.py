@@ -15,6 +15,7 @@ from tests.unit.policy.worlds import NOW, a_link, a_route4, a_world, an_uplink, 
 
 PLAN = the_plan(a_world())
 ON = run_all(PLAN)
+UNTOLD = "wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"
 NATIVE = a_world(a_link(ipv4=("192.168.2.7",), default4=(a_route4(),)))
 PENDING = replace(
     a_world(prefixes={}),
@@ -42,7 +43,7 @@ def written() -> Written:
 
 
 def test_state_is_told_once(written: Written) -> None:
-    assert written.note(a_world(prefixes={})) == ["wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"]
+    assert written.note(a_world(prefixes={})) == [UNTOLD]
     assert written.note(a_world(prefixes={})) == []
 
 
@@ -55,7 +56,7 @@ def test_connection_that_comes_up_is_no_news_until_it_has_ipv6(written: Written)
 def test_prefix_that_is_still_being_asked_for_is_not_missed_yet(written: Written) -> None:
     assert written.note(PENDING) == []
     settled = replace(PENDING, reports={})
-    assert written.note(settled) == ["wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"]
+    assert written.note(settled) == [UNTOLD]
 
 
 def test_translator_is_told_when_it_is_up_and_when_it_is_another_one(written: Written) -> None:
