@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
@@ -24,31 +23,22 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from clatnm.errors import HostError
+from clatnm.kernel.furnish import ROUTE_PROTOCOL, Ipv4Default, furnish
 from clatnm.kernel.links import read_links
 from clatnm.model import Link
 
+__all__ = ["ROUTE_PROTOCOL", "RULE_PRIORITY", "Ipv4Default", "Monitor", "Netlink", "reported"]
+
 log = logging.getLogger(__name__)
 
-# linux/if_link.h, linux/rtnetlink.h
-_IN6_ADDR_GEN_MODE_NONE = 1
+# linux/rtnetlink.h
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 _DUMP_TRIES = 10
-# The protocol that marks routes and rules as ours (`ip route` shows the number); free in iproute2's rt_protos.
-ROUTE_PROTOCOL = 164
 # Before the rules of VPN software, which begin at 5210: these connections are older than what it wants to redirect.
 RULE_PRIORITY = 5000
 _TABLES = 0xC1A70000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ipv4Default:
-    """An IPv4 default route into one of our devices."""
-
-    source: IPv4Address
-    metric: int
-    mtu_bytes: int
 
 
 class Netlink:
@@ -82,15 +72,22 @@ class Netlink:
                     return read_links(self._ip)
             return read_links(self._ip)
 
-    def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
-        """Give our TUN device its address and bring it up, with no IPv6 of its own. The ifindex; HostError."""
+    def set_up_device(
+        self,
+        name: str,
+        *,
+        address: IPv4Address,
+        mtu_bytes: int,
+        take_in: IPv6Address | None = None,
+        route: Ipv4Default | None = None,
+    ) -> int:
+        """Give our TUN device its address and bring it up, with no IPv6 of its own. The ifindex; HostError.
+
+        `take_in`, `route`: do that as well, the former if it can be done.
+        """
         with reported(f"cannot set up {name}"):
             index = socket.if_nametoindex(name)
-            # Without this the kernel would send router solicitations and MLD reports into the translator.
-            no_ipv6 = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _IN6_ADDR_GEN_MODE_NONE)]})]}
-            self._ip.link("set", index=index, IFLA_AF_SPEC=no_ipv6)
-            self._ip.link("set", index=index, mtu=mtu_bytes, txqlen=1000, state="up")
-            self._ip.addr("add", index=index, address=str(address), prefixlen=32)
+        furnish(index, address=address, mtu_bytes=mtu_bytes, take_in=take_in, route=route)
         return index
 
     def take_in(self, index: int, address: IPv6Address) -> None:

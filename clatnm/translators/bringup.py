@@ -12,7 +12,6 @@ import contextlib
 import os
 import socket
 
-from clatnm.errors import HostError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
@@ -91,10 +90,10 @@ def _furnish(kernel: Netlink, plan: Plan, *, lead: bool) -> int:
     """Make the device ready to be used, and have it used if so wanted. What comes too early waits in it."""
     # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger than what
     # we may send, since it needs no room for a Fragment header.
-    index = kernel.set_up_device(plan.device, address=plan.clat_v4, mtu_bytes=plan.ipv6_mtu_bytes)
-    if not plan.shared:
-        with contextlib.suppress(HostError):  # see `device.take_in`
-            kernel.take_in(index, plan.clat_v6)
-    if lead:
-        kernel.add_default_route(index, default_route(plan))
-    return index
+    return kernel.set_up_device(
+        plan.device,
+        address=plan.clat_v4,
+        mtu_bytes=plan.ipv6_mtu_bytes,
+        take_in=None if plan.shared else plan.clat_v6,
+        route=default_route(plan) if lead else None,
+    )

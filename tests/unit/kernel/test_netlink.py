@@ -263,17 +263,6 @@ def test_default_route_is_a_usable_one_of_the_main_table(
 # Asking
 
 
-def test_device_gets_address_and_no_ipv6_of_its_own(library: FakeIPRoute, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "if_nametoindex", {"clat-eth0": 9}.__getitem__)
-    assert Netlink().set_up_device("clat-eth0", address=IPv4Address("192.0.0.4"), mtu_bytes=1500) == 9
-    (first, *_) = library.asked
-    assert first[2]["IFLA_AF_SPEC"] == {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
-    assert library.asked[1:] == [
-        ("link", "set", {"index": 9, "mtu": 1500, "txqlen": 1000, "state": "up"}),
-        ("addr", "add", {"index": 9, "address": "192.0.0.4", "prefixlen": 32}),
-    ]
-
-
 @pytest.mark.parametrize(
     ("call", "what", "gone_is_fine"),
     [

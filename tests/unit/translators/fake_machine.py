@@ -82,8 +82,14 @@ class FakeMachine:
     def refilter(self, sock: socket.socket, address: IPv6Address, **_: Any) -> None:
         self.do(f"refilter for {address}")
 
-    def set_up_device(self, name: str, *, address: IPv4Address, mtu_bytes: int) -> int:
+    def set_up_device(
+        self, name: str, *, address: IPv4Address, mtu_bytes: int, take_in: IPv6Address | None, route: Any
+    ) -> int:
         self.do("set_up_device")
+        if take_in is not None:
+            self.take_in(INDEX, take_in)
+        if route is not None:
+            self.add_default_route(INDEX, route)
         return INDEX
 
     def take_in(self, index: int, address: IPv6Address) -> None:

@@ -131,7 +131,7 @@ def test_it_ends_with_its_keeper_however_that_ends(number: signal.Signals) -> No
     with keeper.stdout:
         pid = int(keeper.stdout.readline())
     command = Path(f"/proc/{pid}/cmdline")
-    assert b"clatnm.worker" in command.read_bytes()
+    eventually(lambda: b"clatnm.worker" in command.read_bytes(), message="it has begun")
     keeper.send_signal(number)
     keeper.wait(timeout=10)
     # Gone, or waiting to be buried by whoever adopted it.
