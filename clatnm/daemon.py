@@ -23,11 +23,11 @@ from clatnm.errors import BusError, ConfigError, HostError
 from clatnm.explain import explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
-from clatnm.model import Reason, RunState, Settings, Verdict, World
+from clatnm.model import RunState, Settings, Verdict, World
 from clatnm.notify import notify
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
-from clatnm.policy.steps import diff, wake_at, wanted
+from clatnm.policy.steps import diff, trying, wake_at, wanted
 from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available
@@ -58,6 +58,7 @@ class Daemon:
         self._stopping = False
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
+        self._looked_at = 0.0
         self._asleep_s = boottime() - time.monotonic()
         self._host = Host()
         self._backends = available(self._host)
@@ -139,7 +140,8 @@ class Daemon:
 
     async def _sleep(self) -> None:
         """Until something changes, or time alone changes something."""
-        wake = wake_at(self._world(boottime()), boottime())
+        # As of the last look: what has ended since then has not been seen yet.
+        wake = wake_at(self._world(self._looked_at), self._looked_at)
         timeout_s = None if wake is None else max(0.0, wake - boottime())
         try:
             await asyncio.wait_for(self._wake.wait(), timeout_s)
@@ -154,11 +156,10 @@ class Daemon:
         """Observe, decide, apply: once."""
         self._wake.clear()
         await self._observer.look(self._settings, self._supervisor.running())
-        now = boottime()
+        now = self._looked_at = boottime()
         world = self._world(now)
         self._verdicts = decide(world, now)
-        wanting = {v.uplink.interface for v in self._verdicts if v.plan or v.reason is Reason.BACKING_OFF}
-        self._supervisor.forget_failures(keep=wanting)
+        self._supervisor.forget_failures(keep=trying(self._verdicts, world.running))
         self._supervisor.apply(diff(world.running, wanted(self._verdicts)))
         self._observer.probe(world, self._verdicts, now)
         if self._recorder is not None:
@@ -216,7 +217,8 @@ class Daemon:
     def explain(self, connection: str) -> str:
         now = boottime()
         world, running = self._world(now), self._supervisor.running()
-        asked = [v for v in self._verdicts if connection in (v.uplink.name, v.uplink.uuid, v.uplink.interface)]
+        # Decided anew: what routers repeat is no reason to look, but to be told it is.
+        asked = [v for v in decide(world, now) if connection in (v.uplink.name, v.uplink.uuid, v.uplink.interface)]
         return json.dumps(
             [explanation(v, world, running, self._journal.decisions(v.uplink.interface), now) for v in asked]
         )
@@ -225,7 +227,7 @@ class Daemon:
         now = boottime()
         running, retries = self._supervisor.running(), self._supervisor.retries
         connections: list[dict[str, Any]] = []
-        for verdict in self._verdicts:
+        for verdict in decide(self._world(now), now):
             run = status.run_of(verdict, running)
             counters = await self._supervisor.counters(run.plan.key) if run else {}
             retry = retries.get(verdict.uplink.interface)

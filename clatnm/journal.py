@@ -11,6 +11,8 @@ from clatnm import status
 from clatnm.model import Reason, Running, RunState, Verdict
 
 REMEMBERED = 20
+# Connections that are gone; some machines have interfaces whose names never come back.
+_MAX_PAST = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class Journal:
             if not isinstance(story.said[0], Reason):
                 lines.append(self._write(story.decisions, f"{interface}: CLAT down, the connection is gone"))
             self._past[interface] = story.decisions
+        for interface in list(self._past)[:-_MAX_PAST]:
+            del self._past[interface]
         return lines
 
     def decisions(self, interface: str) -> tuple[Decision, ...]:

@@ -165,7 +165,11 @@ class Observer:
     async def _count_users(self, running: Iterable[Running]) -> None:
         """Who still uses translators that have no route."""
         draining = {run.plan.clat_v4 for run in running if not run.plan.offered}
-        self._users = await self._host.do(lambda _: sockets.users(draining)) if draining else {}
+        try:
+            self._users = await self._host.do(lambda _: sockets.users(draining)) if draining else {}
+        except HostError as error:
+            log.debug("%s", error)
+            self._users = dict.fromkeys(draining, 1)  # somebody may; the drain has an end in any case
 
     async def _read_links(self) -> None:
         self._links_stale = False

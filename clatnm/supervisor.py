@@ -61,12 +61,18 @@ class Supervisor:
         return run.start_ms if run else 0.0
 
     async def counters(self, key: str) -> Mapping[str, Any]:
-        """The counters of one translator; empty while there is none."""
+        """The counters of one translator; empty while there is none, or none that can tell."""
         run = self._runs.get(key)
-        return await run.translator.counters() if run and run.translator else {}
+        if run is None or run.translator is None:
+            return {}
+        try:
+            return await run.translator.counters()
+        except Exception as error:  # whatever it is, only the counting has failed
+            log.debug("%s: counters: %s", run.plan.interface, _words(error))
+            return {}
 
     def forget_failures(self, keep: Collection[str]) -> None:
-        """Failures belong to a connection that wants a CLAT; without one (`keep` names them) they are history."""
+        """Failures belong to an interface that wants, or has, a CLAT (`keep` names them); else they are history."""
         self.retries = {name: entry for name, entry in self.retries.items() if name in keep}
 
     def apply(self, steps: Iterable[Step]) -> None:
@@ -123,20 +129,24 @@ class Supervisor:
         try:
             await run.translator.update(run.plan)
         except Exception as error:  # a bug in a backend included, as in `_start`
-            log.warning("%s: %s; starting the translator anew", run.plan.interface, _words(error))
-            await self._stop(run)
+            await self._take_down(run)
+            # It counts, or one that comes up and cannot be updated would come up for ever.
+            self._failed(run, _words(error), ran_for_s=self._clock() - run.began)
             return
         run.state = RunState.ON
         self._changed()
 
     async def _stop(self, run: _Run) -> None:
+        await self._take_down(run)
+        self._gone(run)
+
+    async def _take_down(self, run: _Run) -> None:
         run.state = RunState.STOPPING
         try:
             if run.translator is not None:
                 await run.translator.stop()
         except Exception as error:  # whatever it is, its process has ended or will when we do
             log.error("%s: stopping: %s", run.plan.interface, _words(error))
-        self._gone(run)
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
         try:
@@ -145,16 +155,22 @@ class Supervisor:
             ended = Ended(error=_words(error))
         if run.state is RunState.STOPPING or self._runs.get(run.plan.key) is not run:
             return
-        if ended.collision:
+        if ended.collision and run.plan.offered:
             log.warning("%s: another host uses %s; taking another address", run.plan.interface, ended.collision)
             previous = self.retries.get(run.plan.interface)
             self.retries[run.plan.interface] = retry.collided(previous, address=ended.collision, now=self._clock())
             self._gone(run)
         else:
-            self._failed(run, ended.error, ran_for_s=self._clock() - run.began)
+            self._failed(run, ended.error, ran_for_s=None if ended.unfit else self._clock() - run.began)
 
     def _failed(self, run: _Run, error: str, *, ran_for_s: float | None) -> None:
         interface = run.plan.interface
+        if self._runs.get(run.plan.key) is not run:
+            return  # its death has been noted already
+        if not run.plan.offered:  # nobody will start it again, so there is nothing to wait for
+            log.warning("%s: %s; the connections that were left to it have ended", interface, error)
+            self._gone(run)
+            return
         previous = self.retries.get(interface)
         now = self._clock()
         entry = retry.failed(previous, error=error, backend=run.plan.backend, ran_for_s=ran_for_s, now=now)

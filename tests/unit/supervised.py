@@ -38,6 +38,7 @@ class FakeTranslator:
             self.end(Ended(error="stopped"))
 
     async def counters(self) -> Mapping[str, Any]:
+        await self.backend.take("counters")
         return {"device": self.plan.device}
 
     async def ended(self) -> Ended:

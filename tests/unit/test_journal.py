@@ -105,3 +105,13 @@ def test_decisions_outlive_a_connection_that_comes_back(written: Written) -> Non
         "wlan0: CLAT down, the connection is gone",
         "wlan0: no CLAT, the connection has native IPv4",
     ]
+
+
+def test_interfaces_that_never_come_back_are_forgotten_in_the_end(written: Written) -> None:
+    names = [f"veth{number}" for number in range(200)]
+    for name in names:
+        written.note(a_world(a_link(name), prefixes={}))
+    written.note(a_world(uplinks=[]))
+    for name, remembered in ((names[0], 1), (names[-1], 2)):
+        written.note(a_world(a_link(name, carrier=False), uplinks=[an_uplink(name, mode=Mode.NO)]))
+        assert len(written.journal.decisions(name)) == remembered

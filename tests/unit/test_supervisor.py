@@ -246,10 +246,22 @@ def test_failed_update_starts_the_translator_anew(fault: Exception) -> None:
         await stage.look()
         assert stage.states() == {}
         assert stage.backend.alive == []
-        assert stage.supervisor.retries == {}  # no fault of the translator
+        assert stage.supervisor.retries["wlan0"].refused == set()
         await stage.look()
         assert stage.states() == {"wlan0": RunState.ON}
         assert stage.backend.alive[0].plan.ipv6_mtu_bytes == 1400
+
+    play(scene)
+
+
+def test_translator_that_can_never_be_updated_is_started_ever_less() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["update"] = [HostError("no", errno=1) for _ in range(20)]
+        for number in range(20):
+            stage.now += 1
+            stage.world = replace(WORLD, advertised_mtus={"wlan0": 1300 + number})
+            await stage.look()
+        assert len(stage.backend.starts) < 6
 
     play(scene)
 
@@ -386,20 +398,3 @@ def test_failures_are_logged_once_with_what_comes_next(caplog: pytest.LogCapture
         "wlan0: no tun; trying again",
         "wlan0: no tun; next try in 1 s",
     ]
-
-
-def test_withdrawal_is_dated_until_the_route_is_back() -> None:
-    withdrawn = replace(PLAN, offered=False)
-
-    async def scene(stage: Stage) -> None:
-        await stage.apply(Start(plan=PLAN))
-        assert stage.supervisor.running()[PLAN.key].withdrawn_at is None
-        stage.now += 5
-        await stage.apply(Update(old=PLAN, plan=withdrawn))
-        stage.now += 5
-        await stage.apply(Update(old=withdrawn, plan=replace(withdrawn, metric=900)))
-        assert stage.supervisor.running()[PLAN.key].withdrawn_at == NOW + 5
-        await stage.apply(Update(old=withdrawn, plan=PLAN))
-        assert stage.supervisor.running()[PLAN.key].withdrawn_at is None
-
-    play(scene)
