@@ -48,6 +48,7 @@ def connected(clean_lab: Lab) -> Lab:
     """Joined network A, without clatnm."""
     clean_lab.host.dad(False)
     clean_lab.a.ra(pref64=[[PREFIX, 600]])
+    clean_lab.a.dns("plain")  # its DNS64 would tell the other one
     clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text("[clatnm]\nbackend = tayga\n")
     clean_lab.host.add_profile("netA", "up0")
     clean_lab.host.up("netA")
