@@ -17,14 +17,14 @@ from typing import Any
 
 from clatnm import __version__, config, status, trace
 from clatnm.dbus import service
-from clatnm.dbus.bus import Bus, Signal
-from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER
+from clatnm.dbus.bus import Bus
+from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError, HostError
 from clatnm.explain import explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import RunState, Settings, Verdict, World
-from clatnm.notify import notify
+from clatnm.notify import notify, watched_every_s
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, trying, wake_at, wanted
@@ -56,6 +56,8 @@ class Daemon:
         self._secret = b""
         self._wake = asyncio.Event()
         self._stopping = False
+        self._answering = False
+        self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
         self._looked_at = 0.0
@@ -81,12 +83,14 @@ class Daemon:
         try:
             while not self._stopping:
                 await self._look()
-                notify("READY=1")
+                if self._answering:
+                    notify("READY=1")
                 await self._sleep()
         finally:
             notify("STOPPING=1")
             reading.cancel()
             self._observer.close()
+            self._suspend.close()
             await self._supervisor.stop_all()
             bus.cancel()
             await asyncio.wait({bus, reading})
@@ -142,15 +146,26 @@ class Daemon:
         """Until something changes, or time alone changes something."""
         # As of the last look: what has ended since then has not been seen yet.
         wake = wake_at(self._world(self._looked_at), self._looked_at)
-        timeout_s = None if wake is None else max(0.0, wake - boottime())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
-        except asyncio.TimeoutError:
-            log.debug("time to look again")
+        await self._wait(wake)
         asleep_s = boottime() - time.monotonic()
         if asleep_s - self._asleep_s > _RESUME_JUMP_S:
-            self._on_resume("the clock jumped")
+            self._suspend.woken("the clock jumped")
         self._asleep_s = asleep_s
+
+    async def _wait(self, until: float | None) -> None:
+        """Until `_wake` is set, or that time; the service manager hears that this loop goes around."""
+        watched_s = watched_every_s()
+        while True:
+            notify("WATCHDOG=1")
+            times_s = [] if until is None else [max(0.0, until - boottime())]
+            times_s += [] if watched_s is None else [watched_s / 3]
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(times_s, default=None))
+                return
+            except asyncio.TimeoutError:
+                if until is not None and boottime() >= until:
+                    log.debug("time to look again")
+                    return
 
     async def _look(self) -> None:
         """Observe, decide, apply: once."""
@@ -160,7 +175,10 @@ class Daemon:
         world = self._world(now)
         self._verdicts = decide(world, now)
         self._supervisor.forget_failures(keep=trying(self._verdicts, world.running))
-        self._supervisor.apply(diff(world.running, wanted(self._verdicts)))
+        # Nothing translates while the machine sleeps: it may wake up in another network.
+        self._supervisor.apply(diff(world.running, () if self._suspend.asleep else wanted(self._verdicts)))
+        if not self._supervisor.running():
+            self._suspend.ready()
         self._observer.probe(world, self._verdicts, now)
         if self._recorder is not None:
             self._recorder.write(world, now)
@@ -189,22 +207,24 @@ class Daemon:
                 if not complained:
                     log.warning("%s; trying again", error)
                 complained = True
+            self._now_answering()  # as well as can be
             await asyncio.sleep(_RECONNECT_S)
 
     async def _use_bus(self) -> None:
         bus = await Bus.connect()
         try:
             await service.offer(bus, self)
-            bus.on_signal(self._on_login1)
-            await bus.add_match(f"type='signal',sender='{LOGIN1}',member='PrepareForSleep'")
+            self._now_answering()
+            await self._suspend.attach(bus)
             await self._observer.attach(bus)
             await bus.closed()
         finally:
             bus.close()
 
-    def _on_login1(self, message: Signal) -> None:
-        if message.interface == LOGIN1_MANAGER and message.member == "PrepareForSleep" and message.body == (False,):
-            self._on_resume("logind says so")
+    def _now_answering(self) -> None:
+        if not self._answering:
+            self._answering = True
+            self._wake.set()
 
     def poke(self, why: str) -> None:
         log.debug("poked: %s", why)

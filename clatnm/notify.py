@@ -11,6 +11,17 @@ import socket
 _KIND = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
+def watched_every_s() -> float | None:
+    """How often the service manager has to hear `WATCHDOG=1`, in seconds; None: it does not watch this process."""
+    if os.environ.get("WATCHDOG_PID") not in (None, "", str(os.getpid())):
+        return None
+    try:
+        interval_s = int(os.environ.get("WATCHDOG_USEC", "")) / 1e6
+    except ValueError:
+        return None
+    return interval_s if interval_s > 0 else None
+
+
 def notify(message: str) -> None:
     """Send `message` (such as `READY=1`) to the socket in NOTIFY_SOCKET, if there is one."""
     address = os.environ.get("NOTIFY_SOCKET", "")

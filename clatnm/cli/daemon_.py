@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from clatnm.cli import EXIT_OK
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Stay until SIGTERM or SIGINT."""
     import asyncio
+    import faulthandler
 
     from clatnm import log
     from clatnm.daemon import Daemon
@@ -29,5 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         await Daemon(config_dir=arguments.config, state_dir=arguments.state, record=arguments.record).run()
 
     log.setup(verbose=arguments.verbose)
+    # systemd's watchdog sends SIGABRT: its log is to say where we hung.
+    if sys.stderr is not None:
+        faulthandler.enable()
     asyncio.run(work())
     return EXIT_OK

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -69,11 +70,14 @@ class Bus:
         connection.add_message_handler(self._dispatch)
 
     @classmethod
-    async def connect(cls) -> Bus:
-        """Connect to the system bus (`DBUS_SYSTEM_BUS_ADDRESS` is honoured). BusError when there is none."""
+    async def connect(cls, *, descriptors: bool = False) -> Bus:
+        """Connect to the system bus (`DBUS_SYSTEM_BUS_ADDRESS` is honoured). BusError when there is none.
+
+        `descriptors`: messages may carry some.
+        """
         connection: Any = None
         try:
-            connection = MessageBus(bus_type=BusType.SYSTEM)
+            connection = MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=descriptors)
             await asyncio.wait_for(connection.connect(), _TIMEOUT_S)
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
             if connection is not None and isinstance(error, asyncio.TimeoutError):
@@ -135,7 +139,31 @@ class Bus:
             signature=signature,
             body=list(body),
         )
-        what = f"{interface}.{member}"
+        return list((await self._answer(message, timeout_s)).body)
+
+    async def call_for_descriptor(
+        self, *, destination: str, path: str, interface: str, member: str, signature: str, body: Sequence[Any]
+    ) -> int:
+        """Call a method that returns one descriptor, which is the caller's to close. BusError as with `call`."""
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=list(body),
+        )
+        reply = await self._answer(message, _TIMEOUT_S)
+        descriptors: list[int] = reply.unix_fds
+        if reply.signature != "h" or len(descriptors) != 1:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise BusError(f"{interface}.{member}: the answer is no descriptor")
+        os.set_inheritable(descriptors[0], False)
+        return descriptors[0]
+
+    async def _answer(self, message: Any, timeout_s: float) -> Any:
+        what = f"{message.interface}.{message.member}"
         async with self._limit:
             if self._gone.done():
                 raise BusError(f"{what}: the bus went away")
@@ -146,7 +174,7 @@ class Bus:
         if reply.message_type is MessageType.ERROR:
             text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
             raise BusError(text, name=str(reply.error_name))
-        return list(reply.body)
+        return reply
 
     async def add_match(self, rule: str) -> None:
         """Ask the bus for the signals that match `rule`."""

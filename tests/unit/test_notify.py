@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clatnm.notify import notify
+from clatnm.notify import notify, watched_every_s
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -53,3 +53,27 @@ def test_manager_that_does_not_listen_holds_nobody_up(manager: socket.socket) ->
     # A datagram socket takes only so many; the rest must not make us wait.
     for _ in range(2000):
         notify("WATCHDOG=1")
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "interval_s"),
+    [
+        ("60000000", "own", 60.0),
+        ("60000000", None, 60.0),
+        ("60000000", "", 60.0),
+        ("60000000", "1", None),
+        (None, None, None),
+        ("", "own", None),
+        ("0", "own", None),
+        ("-5", "own", None),
+        ("soon", "own", None),
+    ],
+)
+def test_watchdog_is_for_the_process_that_it_names(
+    monkeypatch: pytest.MonkeyPatch, usec: str | None, pid: str | None, interval_s: float | None
+) -> None:
+    for name, value in (("WATCHDOG_USEC", usec), ("WATCHDOG_PID", str(os.getpid()) if pid == "own" else pid)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert watched_every_s() == interval_s
