@@ -4,13 +4,14 @@ change the answer, and what was decided before."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from clatnm.journal import Decision
-from clatnm.model import Dhcp4State, PlatState, PrefixCandidate, Reason, Running, Verdict, World
+from clatnm.model import Dhcp4State, Mode, PlatState, PrefixCandidate, Reason, Running, Uplink, Verdict, World
 from clatnm.policy.prefixes import candidates_for
 from clatnm.policy.verdict import RULES, Case, case
 from clatnm.status import EXPLANATIONS, printable, run_of, state_of
@@ -24,20 +25,20 @@ class _Words:
     remedy: str
 
 
-# `{name}` is the connection's.
+# `{name}` is the connection's, as a shell wants it.
 WORDS: Mapping[Reason, _Words] = {
     Reason.NOT_AN_UPLINK: _Words(
         question="Does it lead out of the machine by itself?",
         remedy="Nothing: a VPN's traffic goes through another connection, and that one is translated.",
     ),
-    Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: clatnm set '{name}' auto"),
+    Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: clatnm set {name} auto"),
     Reason.MANAGER_TRANSLATES: _Words(
         question="Is nobody else translating it?",
-        remedy="Switch NetworkManager's own CLAT off: nmcli connection modify '{name}' ipv4.clat no",
+        remedy="Switch NetworkManager's own CLAT off: nmcli connection modify {name} ipv4.clat no",
     ),
     Reason.NATIVE_IPV4: _Words(
         question="Is it without native IPv4?",
-        remedy="When its IPv4 default route goes, CLAT comes. To have both: clatnm set '{name}' force",
+        remedy="When its IPv4 default route goes, CLAT comes. To have both: clatnm set {name} force",
     ),
     Reason.NO_IPV6: _Words(
         question="Does it have IPv6?",
@@ -66,6 +67,8 @@ WORDS: Mapping[Reason, _Words] = {
         remedy="Access to /dev/net/tun; and `backend = auto` in /etc/clatnm/clatnm.conf",
     ),
 }
+# What is not asked where it is forced.
+_OVERRULED = frozenset({Reason.NATIVE_IPV4, Reason.PLAT_UNREACHABLE})
 _ORDER = (*(reason for reason, _ in RULES), Reason.NO_CLAT_ADDRESS, Reason.NO_TRANSLATOR)
 
 
@@ -81,32 +84,45 @@ def explanation(
         "uuid": uplink.uuid,
         "state": state_of(run_of(verdict, running)),
         "reason": str(verdict.reason) if verdict.reason else None,
-        "explanation": EXPLANATIONS[verdict.reason]
-        if verdict.reason
-        else "the connection is IPv6-only, so it has CLAT",
-        "change": _change(verdict),
-        "questions": _questions(verdict.reason),
+        "explanation": _explanation(this, verdict),
+        "change": _change(this, verdict),
+        "questions": _questions(this, verdict.reason),
         "evidence": _evidence(this, verdict, world, now),
         "decisions": [{"at": _utc(decision.at), "text": decision.text} for decision in decisions],
     }
 
 
-def _questions(reason: Reason | None) -> list[dict[str, str]]:
-    """Each question, and `yes`, `no`, or `not asked` behind the first no."""
-    told, answer = [], "yes"
+def _explanation(this: Case, verdict: Verdict) -> str:
+    if verdict.reason:
+        return EXPLANATIONS[verdict.reason]
+    return "it is forced to have CLAT" if this.mode is Mode.FORCE else "the connection is IPv6-only, so it has CLAT"
+
+
+def _questions(this: Case, reason: Reason | None) -> list[dict[str, str]]:
+    """Each question, and `yes`, `no`, or `not asked`: behind the first no, or where the answer would not count."""
+    skipped = _OVERRULED if this.mode is Mode.FORCE else frozenset()
+    skipped |= set() if this.settings.plat_check else {Reason.PLAT_UNREACHABLE}
+    told, open_ = [], True
     for each in _ORDER:
-        answer = "not asked" if answer == "no" else answer
-        if each is reason:
-            answer = "no"
+        answer = "no" if each is reason else "yes" if open_ and each not in skipped else "not asked"
+        open_ = open_ and each is not reason
         told.append({"reason": str(each), "question": WORDS[each].question, "answer": answer})
     return told
 
 
-def _change(verdict: Verdict) -> str:
+def _change(this: Case, verdict: Verdict) -> str:
+    name = _as_argument(verdict.uplink)
     if verdict.reason is not None:
-        return WORDS[verdict.reason].remedy.replace("{name}", verdict.uplink.name)
-    words = "Native IPv4 on it, the end of its IPv6 or of its NAT64 prefix."
-    return f"{words} To switch it off: clatnm set '{verdict.uplink.name}' no"
+        return WORDS[verdict.reason].remedy.replace("{name}", name)
+    native = "" if this.mode is Mode.FORCE else "Native IPv4 on it, or "
+    words = f"{native}the end of its IPv6 or of its NAT64 prefix."
+    return f"{words[0].upper()}{words[1:]} To switch it off: clatnm set {name} no"
+
+
+def _as_argument(uplink: Uplink) -> str:
+    """The connection's name for a command line that people copy; networks may be named like commands."""
+    plain = uplink.name.isprintable() and uplink.name and not uplink.name.startswith("-")
+    return shlex.quote(uplink.name if plain else uplink.uuid)
 
 
 def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[dict[str, Any]]:
@@ -194,15 +210,15 @@ _SIGNS = {"yes": "✓", "no": "✗", "not asked": "·"}
 def as_text(told: Mapping[str, Any]) -> str:
     """What `clatnm explain` prints."""
     state = {"on": "has CLAT", "draining": "has no CLAT any more"}.get(told["state"], "has no CLAT")
-    lines = [f"{told['interface']} “{printable(told['name'])}” {state}: {told['explanation']}", ""]
+    lines = [f"{told['interface']} “{told['name']}” {state}: {told['explanation']}", ""]
     lines += [f"  {_SIGNS[row['answer']]} {row['question']}" for row in told["questions"]]
     lines += ["", "What is known:"]
     for fact in told["evidence"]:
         age = "" if fact["age_s"] is None else f", {fact['age_s']} s ago"
-        lines.append(f"  {fact['what']:<12} {printable(fact['value'])} ({fact['source']}{age})")
-    lines += ["", "What would change it:", f"  {printable(told['change'])}"]
+        lines.append(f"  {fact['what']:<12} {fact['value']} ({fact['source']}{age})")
+    lines += ["", "What would change it:", f"  {told['change']}"]
     lines += ["", "Decisions, the last one last:"]
     for decision in told["decisions"]:
         when = datetime.fromisoformat(decision["at"]).astimezone()
-        lines.append(f"  {when:%Y-%m-%d %H:%M:%S} {printable(decision['text'])}")
-    return "\n".join(lines if told["decisions"] else [*lines, "  none yet"])
+        lines.append(f"  {when:%Y-%m-%d %H:%M:%S} {decision['text']}")
+    return "\n".join(map(printable, lines if told["decisions"] else [*lines, "  none yet"]))

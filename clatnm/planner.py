@@ -64,7 +64,8 @@ def replay(worlds: Iterable[tuple[float, World]]) -> Iterator[Scene]:
 
 def _facts(world: World) -> World:
     """Without the translators of the machine where the trace comes from."""
-    links = {name: link for name, link in world.links.items() if not name.startswith(DEVICE_PREFIX)}
+    own = {run.plan.device for run in world.running.values()}
+    links = {n: link for n, link in world.links.items() if n not in own and not n.startswith(DEVICE_PREFIX)}
     return replace(world, links=links, running={}, users={})
 
 

@@ -8,6 +8,7 @@ behind our addresses: a trace can be shown to others, and replaying it gives add
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from clatnm.model import World
 
 _T = TypeVar("_T")
 _ADDRESSES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
-_PLAIN = (str, int, float, bool)
+_MAX_INTEGER = 1 << 63
 _KEY_SEPARATOR = " "
 
 
@@ -38,8 +39,10 @@ def parse(lines: Iterable[str]) -> Iterator[tuple[float, World]]:
             continue
         try:
             told = json.loads(text)
-            at, world = float(told["at"]), _decode(World, told["world"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            at, world = _number(told["at"]), _decode(World, told["world"])
+            if len({uplink.interface for uplink in world.uplinks}) < len(world.uplinks):
+                raise ValueError("an interface has two connections")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ParseError(f"line {number} is not of a trace: {_words(error)}") from None
         yield at, world
 
@@ -95,19 +98,20 @@ def _decode(kind: Any, value: Any) -> Any:
     if kind is bytes:
         return bytes.fromhex(value)
     if kind is float:
-        return float(value)
-    if kind in _PLAIN:
-        return _checked(kind, value)
-    return typing.cast("Callable[[Any], Any]", kind)(
-        _checked(str, value)
-    )  # an address, a network, a word of an enumeration
+        return _number(value)
+    if kind is int:
+        return _integer(value)
+    if kind is bool:
+        return _checked(bool, value)
+    # a text, an address, a network, a word of an enumeration
+    return typing.cast("Callable[[Any], Any]", kind)(_text(value))
 
 
 def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     rest = [kind for kind in kinds if kind is not type(None)]
-    return _decode(rest[0], value) if len(rest) == 1 else ip_address(_checked(str, value))
+    return _decode(rest[0], value) if len(rest) == 1 else ip_address(_text(value))
 
 
 def _decode_key(kind: Any, text: str) -> Any:
@@ -124,6 +128,26 @@ def _decode_record(kind: type[_T], value: dict[str, Any]) -> _T:
     if unknown:
         raise ValueError(f"{kind.__name__} has no {min(unknown)!r}")
     return kind(**{name: _decode(hints[name], told) for name, told in value.items()})
+
+
+def _number(value: Any) -> float:
+    number = float(value if type(value) is int else _checked(float, value))
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no time")
+    return number
+
+
+def _integer(value: Any) -> int:
+    number = _checked(int, value)
+    if abs(number) > _MAX_INTEGER:
+        raise ValueError("a number is too large")
+    return number
+
+
+def _text(value: Any) -> str:
+    text = _checked(str, value)
+    text.encode()  # what cannot be written was never read
+    return text
 
 
 def _checked(kind: type[_T], value: Any) -> _T:

@@ -104,7 +104,7 @@ def test_switching_it_off_and_on_is_explained_and_remembered(clean_lab: Lab) -> 
     joined.host.clatnm("set", "netA", "no")
     clat.wait_off(joined.daemon, "opted-out")
     told = assert_explained(joined.host, "opted-out")
-    assert told["change"] == "Switch it on: clatnm set 'netA' auto"
+    assert told["change"] == "Switch it on: clatnm set netA auto"
     joined.host.clatnm("set", "netA", "auto")
     clat.wait_on(joined.daemon)
     decisions = [decision["text"] for decision in explain(joined.host)["decisions"]]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.unit.policy.worlds import (
     WELL_KNOWN,
     a_candidate,
     a_link,
+    a_route4,
     a_world,
     an_uplink,
     run_all,
@@ -167,3 +169,35 @@ def test_text_has_decisions_and_no_control_characters() -> None:
     assert "Caf\N{REPLACEMENT CHARACTER}[2Jé" in text
     assert text.endswith(" wlan0: CLAT up")
     assert explain.as_text(told(world)).endswith("none yet")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("Home", "Home"),
+        ("Net of wlan0", "'Net of wlan0'"),
+        ("x'; reboot; '", "'x'\"'\"'; reboot; '\"'\"''"),
+        ("$(reboot)", "'$(reboot)'"),
+        ("-h", UUID),
+        ("two\nlines", UUID),
+        ("", UUID),
+    ],
+)
+def test_command_that_people_copy_does_only_what_it_says(name: str, argument: str) -> None:
+    found = told(a_world(uplinks=[replace(an_uplink(mode=Mode.NO), name=name)]))
+    assert found["change"] == f"Switch it on: clatnm set {argument} auto"
+    assert shlex.split(found["change"])[-2] in (name, UUID)
+
+
+def test_forced_clat_is_explained_as_such() -> None:
+    native = a_link(ipv4=("192.168.2.7",), default4=(a_route4(),))
+    found = told(a_world(native, uplinks=[an_uplink(mode=Mode.FORCE)]))
+    assert found["explanation"] == "it is forced to have CLAT"
+    skipped = {row["reason"] for row in found["questions"] if row["answer"] == "not asked"}
+    assert skipped == {"native-ipv4", "plat-unreachable"}
+    assert "ative IPv4" not in found["change"]
+
+
+def test_check_that_is_switched_off_is_not_asked() -> None:
+    found = told(a_world(settings=Settings(plat_check=False)))
+    assert [row["reason"] for row in found["questions"] if row["answer"] == "not asked"] == ["plat-unreachable"]

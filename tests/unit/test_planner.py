@@ -51,8 +51,9 @@ def test_replay_does_what_time_alone_does_between_two_lines() -> None:
     ]
 
 
-def test_replay_ignores_the_translators_of_the_machine_it_comes_from() -> None:
-    plan = replace(the_plan(WANTED), clat_v4=IPv4Address("192.0.0.7"))
+@pytest.mark.parametrize("name", ["clat-wlan0", "v4-wlan0"])
+def test_replay_ignores_the_translators_of_the_machine_it_comes_from(name: str) -> None:
+    plan = replace(the_plan(WANTED), clat_v4=IPv4Address("192.0.0.7"), device=name)
     device = a_link(plan.device, index=9, ipv6=(), ipv4=("192.0.0.4",), default6=())
     world = replace(WANTED, links={**WANTED.links, device.name: device}, running=run_all(plan))
     (scene, _) = planner.replay([(NOW, world), (NOW + 1, world)])

@@ -91,6 +91,16 @@ BROKEN = {
     "missing-field": '{"at": 1, "world": {"links": {"eth0": {"name": "eth0"}}}}',
     "key": '{"at": 1, "world": {"plats": {"eth0": {"state": "dead", "since": 1}}}}',
     "deep": "[" * 100_000,
+    "no-moment": '{"at": NaN, "world": {}}',
+    "never": '{"at": 1e999, "world": {}}',
+    "large-time": '{"at": 1%s, "world": {}}' % ("0" * 400),
+    "large-number": '{"at": 1, "world": {"settings": {"drain_s": 1%s}}}' % ("0" * 400),
+    "no-text": '{"at": 1, "world": {"backends": {"tun": "\\ud800"}}}',
+    "no-flag": '{"at": 1, "world": {"settings": {"dns64": "no"}}}',
+    "text-as-time": '{"at": "inf", "world": {}}',
+    "two-connections-on-one-interface": trace.line(
+        replace(a_world(), uplinks=(an_uplink(), an_uplink(uuid="another"))), NOW
+    ),
 }
 
 
