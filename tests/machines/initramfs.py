@@ -30,7 +30,7 @@ for module in /modules/*; do $b insmod $module; done
 o=trans=virtio,version=9p2000.L,msize=262144
 $b mount -t ext4 -o noatime /dev/vda /root
 $b mount -t 9p -o ro,cache=loose,$o modules /root/usr/lib/modules
-$b mount -t 9p -o cache=mmap,$o job /root{JOB}
+$b mount -t 9p -o cache=none,$o job /root{JOB}
 $b mount -t tmpfs -o mode=755 run /root/run
 $b mkdir -p /root/run/systemd/system
 $b cp /units/* /root/run/systemd/system/

@@ -53,7 +53,11 @@ def why_not(machine: Machine) -> str | None:
 
 
 def run(
-    machine: Machine, job: str, *arguments: str, say: Callable[[str], None] = sys.stdout.write, limit_s: float = LIMIT_S
+    machine: Machine,
+    job: str,
+    *arguments: str,
+    say: Callable[[str], object] = sys.stdout.write,
+    limit_s: float = LIMIT_S,
 ) -> Outcome:
     """Boot it, do the job. MachineError when there is no such thing."""
     argv: Sequence[str] = [*command(job), *arguments]

@@ -117,7 +117,7 @@ def _words(result: Result) -> str:
 def _versions_table(results: Mapping[Key, Result]) -> str:
     roots = {key.root: result.versions for key, result in results.items() if result.versions}
     head = _row("in the root", *roots) + "|---" * (len(roots) + 1) + "|\n"
-    return head + "".join(_row(name, *(told.get(name, "–") for told in roots.values())) for name in _SHOWN)
+    return head + "".join(_row(name, *(told.get(name, "") for told in roots.values())) for name in _SHOWN)
 
 
 def _row(*cells: str) -> str:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""For jobs, which run inside a guest: one line a check, patience, the service's sandbox, the compiled programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from clatnm.bpf import build
+from tests.bpf import programs
+from tests.lab.namespace import Namespace
+from tests.lab.poll import eventually
+from tests.lab.process import Service
+from tests.machines.payload import COMPILED
+
+UNIT = Path("/usr/lib/systemd/system/clatnm.service")
+UNITS = Path("/run/systemd/system")
+_PATIENCE = 6
+_FIRST_WITH_TCX = (6, 6)
+
+
+class SkippedError(Exception):
+    """A check does not apply here; the text says why."""
+
+
+class Report:
+    """Says how each check went; `status` is the exit status that all of them make."""
+
+    def __init__(self) -> None:
+        self.status = 0
+
+    @contextlib.contextmanager
+    def check(self, name: str) -> Iterator[None]:
+        """The block is a check: it passes unless something is raised, which ends this check alone."""
+        try:
+            yield
+        except SkippedError as reason:
+            print(f"skip {name}: {reason}", flush=True)
+        except Exception as error:
+            self.status = 1
+            text = str(error) or type(error).__name__
+            print(text, flush=True)
+            print(f"not ok {name}: {' '.join(text.split())[:300]}", flush=True)
+        else:
+            print(f"ok {name}", flush=True)
+
+
+def be_patient() -> None:
+    """A guest is ten times slower than a machine: whatever waits by default waits longer."""
+    for function in (eventually, Namespace.run, Namespace.python, Namespace._run, Service.wait, Service.stop):
+        defaults = function.__kwdefaults__ or {}
+        defaults["timeout_s"] *= _PATIENCE
+
+
+def has_tcx() -> bool:
+    """By the kernel's version: what the programs find out for themselves is what is tested."""
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    assert found is not None
+    return (int(found[1]), int(found[2])) >= _FIRST_WITH_TCX
+
+
+def derived(unit: str, changes: Mapping[str, str | None]) -> str:
+    """A unit's text with other values for settings of [Service]; None: without. The sandbox stays as it is."""
+    kept = [line for line in unit.splitlines() if line.partition("=")[0] not in changes]
+    at = kept.index("[Service]") + 1
+    lines = [f"{name}={value}" for name, value in changes.items() if value is not None]
+    return "\n".join([*kept[:at], *lines, *kept[at:]]) + "\n"
+
+
+class Sandboxed:
+    """A command in the place of clatnm's daemon, with exactly the rights that its unit grants."""
+
+    def __init__(self, name: str, *argv: str, netns: str = "") -> None:
+        self.unit = f"{name}.service"
+        self._log = Path(f"/run/{name}.log")
+        changes = {
+            "Type": "exec",
+            "ExecStart": " ".join(argv),
+            "ExecReload": None,
+            "Restart": "no",
+            "WorkingDirectory": None,
+            "StandardOutput": f"file:{self._log}",
+            "StandardError": f"file:{self._log}",
+            "NetworkNamespacePath": f"/run/netns/{netns}" if netns else None,
+        }
+        self._log.unlink(missing_ok=True)
+        (UNITS / self.unit).write_text(derived(UNIT.read_text(), changes))
+        systemctl("daemon-reload")
+        systemctl("start", self.unit)
+
+    def __enter__(self) -> Sandboxed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        systemctl("stop", self.unit)
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def property(self, name: str) -> str:
+        """As `systemctl show` has it."""
+        return systemctl("show", "--value", "-p", name, self.unit).strip()
+
+    def wait(self) -> str:
+        """Until it has ended by itself; what it said. AssertionError when it has failed."""
+        eventually(lambda: self.property("ActiveState") in ("inactive", "failed"), message=f"{self.unit} ends")
+        assert self.property("Result") == "success", self.log()
+        return self.log()
+
+
+def systemctl(*argv: str) -> str:
+    """What it says; AssertionError when it fails."""
+    result = subprocess.run(["systemctl", *argv], check=False, text=True, capture_output=True)
+    assert result.returncode == 0, f"systemctl {' '.join(argv)}: {result.stderr.strip()}"
+    return result.stdout
+
+
+def precompiled() -> None:
+    """`tests.bpf` without clang: with what the guest has brought along."""
+    place = Path(COMPILED)
+    elf = (place / "clat.bpf.o").read_bytes()
+    size, fields = json.loads((place / "config.json").read_text())
+    layout = (size, {name: (offset, length) for name, (offset, length) in fields.items()})
+    build.compile_source = lambda source=build.SOURCE: elf
+    programs.config_layout = lambda: layout  # type: ignore[assignment]

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A kernel: does it take the programs with the service's rights, are they right there, and what is left of the dead?
+
+The argument is how many generated packets go through the programs and the translator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from ipaddress import IPv6Address
+
+from tests.bpf import fuzz
+from tests.bpf.programs import Kind, Programs
+from tests.bpf.test_vectors import VECTORS, clat, usable, without_ident
+from tests.e2e.datapath import traffic
+from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged
+from tests.e2e.datapath.test_sudden_death import hooks
+from tests.lab import snapshot
+from tests.lab.poll import eventually
+from tests.machines.inside import Report, Sandboxed, be_patient, has_tcx, precompiled
+
+BACKENDS = ("ebpf", "ebpf-clsact", "tun")
+PACKETS = 3000
+
+
+def main() -> int:
+    packets = int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS
+    be_patient()
+    precompiled()
+    report = Report()
+    with report.check("vectors"):
+        vectors_agree()
+    with report.check(f"{packets}-generated-packets"):
+        generated_agree(packets)
+    with rigged() as rig:
+        with report.check("programs-load-with-the-rights-of-the-service"):
+            loads(backends_of_the_service())
+        before = snapshot.take(rig.host)
+        for backend in BACKENDS:
+            if backend == "ebpf" and not has_tcx():
+                print(f"skip {backend}: no tcx before Linux 6.6", flush=True)
+                continue
+            with report.check(f"{backend}-carries-traffic-with-the-rights-of-the-service"):
+                carries(rig, backend)
+                same(rig, before)
+            for victim in ("worker", "supervisor"):
+                with report.check(f"{backend}-killed-{victim}-leaves-nothing"):
+                    dies(rig, backend, victim)
+                    same(rig, before)
+    return report.status
+
+
+def vectors_agree() -> None:
+    """Each of tests/vectors: simple ones become what they say, others are left alone."""
+    loaded: dict[object, Programs] = {}
+    for vector in VECTORS:
+        if vector.config not in loaded:
+            loaded[vector.config] = Programs(clat(vector.config, IPv6Address("fe80::1")))
+        made = loaded[vector.config]
+        translate = made.from_host if vector.direction == "4to6" else made.from_network
+        for result in [translate(packet) for packet in usable(vector)]:
+            assert (result.kind is Kind.TRANSLATED) is vector.simple, vector.name
+            if vector.simple and vector.direction == "4to6":
+                assert result.packet == vector.forward[0], vector.name
+            elif vector.simple:
+                assert without_ident(result.packet) == without_ident(vector.forward[0]), vector.name
+    for programs in loaded.values():
+        programs.close()
+    assert len(loaded) > 1
+
+
+def generated_agree(packets: int) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}", flush=True)
+    summary = fuzz.fuzz(seed, packets)
+    print(fuzz.table(summary), flush=True)
+    assert summary.total() == packets
+    assert fuzz.accepted(summary) > 0.3
+
+
+def backends_of_the_service() -> dict[str, str]:
+    """What the daemon would find: backend, and why it does not work."""
+    with Sandboxed(
+        "probe", "/usr/bin/env", "PYTHONPATH=/srv/clatnm", "/usr/bin/python3", "-m", "tests.machines.probe"
+    ) as probe:
+        told: dict[str, str] = json.loads(probe.wait())
+    return told
+
+
+def loads(found: dict[str, str]) -> None:
+    assert found["ebpf-clsact"] == "", found
+    assert found["tun"] == "", found
+    assert (found["ebpf"] == "") is has_tcx(), found
+
+
+def carries(rig: Rig, backend: str) -> None:
+    """TCP checked by its hash, UDP, echo, fragments; both ways."""
+    what = ("--backend", backend, "--uplink", "wan0", "--plat-prefix", str(PREFIX), "--clat-v6-addr", str(CLAT))
+    with Sandboxed("translate", "/usr/bin/clatnm", "translate", *what, netns=rig.host.netns) as unit:
+        eventually(lambda: "ready " in unit.log(), message="the ready line")
+        everything(rig)
+    assert "Traceback" not in unit.log(), unit.log()
+
+
+def everything(rig: Rig) -> None:
+    traffic.ping(rig.host)
+    traffic.ping(rig.server, "-I", str(SERVER6), address=str(CLAT))
+    traffic.ping(rig.host, "-s", "4000")
+    for size in (20, 1200, 4000, 20000):
+        traffic.exchange(rig, size)
+    traffic.download(rig.host, traffic.MIB)
+    traffic.upload(rig.host, traffic.MIB)
+
+
+def dies(rig: Rig, backend: str, victim: str) -> None:
+    """SIGKILL. Only what hangs on clsact may stay, and no longer than until somebody cleans up."""
+    with rig.translate(backend) as clat:
+        traffic.ping(rig.host)
+        worker = clat.worker
+        os.kill(worker if victim == "worker" else clat.service.pid, signal.SIGKILL)
+        eventually(lambda: clat.service.status is not None and not alive(worker), message="both end")
+    assert clat.device not in rig.host.devices()
+    assert hooks(rig.host, "wan0") == [] if has_tcx() else True
+    traffic.ping(rig.host, address=str(SERVER6))
+    if backend == "ebpf-clsact" and victim == "supervisor":
+        rig.host.run("/usr/bin/clatnm", "cleanup", check=False)
+
+
+def same(rig: Rig, before: snapshot.HostState) -> None:
+    """The host is as it was."""
+    difference = before.diff(snapshot.take(rig.host))
+    assert not difference, difference
+
+
+if __name__ == "__main__":
+    sys.exit(main())

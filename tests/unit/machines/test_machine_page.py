@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""docs/tested-on.md out of results, and which guests there are to be."""
+
+from __future__ import annotations
+
+from tests.machines import kernels, machine, roots
+from tests.machines.matrix import PLACES, QUICK, Key, Result, page
+
+VERSIONS = {"kernel": "6.1.0-50-amd64", "systemd": "252.39-1", "python3": "3.11.2-1"}
+PASSED = Result(date="2026-01-02", fault="", checks=9, skipped=["ebpf (no tcx)"], versions=VERSIONS)
+FAILED = Result(date="2026-01-03", fault="ppp: a | b\nmore", checks=1, skipped=[], versions={})
+
+
+def test_page_has_a_row_a_result_and_the_versions_of_each_root() -> None:
+    text = page({Key("bookworm", "6.1", "kernels"): PASSED, Key("forky", "newest", "uplinks"): FAILED})
+    assert "| bookworm | 6.1.0-50-amd64 | kernels | 9 checks passed; not here: ebpf (no tcx) | 2026-01-02 |\n" in text
+    assert "| forky | newest | uplinks | **ppp: a / b more** | 2026-01-03 |\n" in text
+    assert "| in the root | bookworm |\n|---|---|\n| systemd | 252.39-1 |\n" in text
+
+
+def test_page_forgets_what_is_no_longer_asked_for() -> None:
+    assert "kernels" not in page({Key("bookworm", "7.99", "kernels"): PASSED}).partition("|---")[2]
+
+
+def test_matrix_names_what_there_is() -> None:
+    for job, places in PLACES.items():
+        assert job in machine.jobs()
+        for place in places:
+            assert place.root in roots.RECIPES
+            assert place.kernel in kernels.SUITES
+
+
+def test_quick_part_is_a_part() -> None:
+    for job, places in QUICK.items():
+        assert set(places) < set(PLACES[job])
+
+
+def test_every_kernel_is_in_the_matrix() -> None:
+    assert {place.kernel for places in PLACES.values() for place in places} == set(kernels.SUITES)
