@@ -25,7 +25,7 @@ CONNECTIONS_NAME = "connections.d"
 
 _SECTION = "clatnm"
 _SECRET_BYTES = 32
-_MAX_SECONDS = 86400
+_SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
     **dict.fromkeys(("no", "off", "false", "0"), Mode.NO),
@@ -128,7 +128,7 @@ def _flag(value: str) -> bool:
 
 
 def _seconds(value: str) -> int:
-    if not value.isascii() or not value.isdecimal() or int(value) > _MAX_SECONDS:
+    if not _SECONDS.fullmatch(value) or int(value) > _MAX_SECONDS:
         raise ConfigError(f"{value!r} is no number of seconds", hint=f"0 to {_MAX_SECONDS}")
     return int(value)
 

@@ -20,7 +20,7 @@ from clatnm.model import DEVICE_PREFIX, Plan, Settings, Step, Stop, Update, Verd
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.policy.rehearsal import Rehearsal
-from clatnm.policy.steps import diff, wanted
+from clatnm.policy.steps import diff, wake_at, wanted
 from clatnm.translators import BACKENDS, available
 
 # A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
@@ -125,8 +125,9 @@ async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, Worl
             )
             if at >= end or _is_settled(world, at):
                 return at, world
+            wake = wake_at(world, at)
             try:
-                await asyncio.wait_for(changed.wait(), end - at)
+                await asyncio.wait_for(changed.wait(), (end if wake is None else min(end, wake)) - at)
             except asyncio.TimeoutError:
                 continue
     finally:
@@ -144,9 +145,11 @@ def _secret(state_dir: Path) -> bytes:
 
 
 def _is_settled(world: World, at: float) -> bool:
-    waiting = {v.uplink.interface for v in decide(world, at) if v.reason == "no-pref64"}
+    verdicts = decide(world, at)
+    waiting = {v.uplink.interface for v in verdicts if v.reason == "no-pref64"}
     reports = [report for name in waiting for report in world.reports.get(name, ())]
-    return bool(world.uplinks) and all(report.settled for report in reports)
+    yielding = any(v.reason == "manager-translates" and not v.uplink.manager_clat for v in verdicts)
+    return bool(world.uplinks) and not yielding and all(report.settled for report in reports)
 
 
 def _boottime() -> float:

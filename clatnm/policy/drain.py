@@ -75,8 +75,10 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
         return ()
     if reason is Reason.NATIVE_IPV4:
         return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
-    if reason is Reason.BACKING_OFF:  # what should have taken its place could not
-        return tuple(plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world)))
+    if reason is Reason.BACKING_OFF:  # what should have taken its place could not: so one of them goes on
+        kept = [plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world))]
+        offered = any(plan.offered for plan in kept)
+        return tuple(replace(plan, offered=plan.offered or (plan is kept[0] and not offered)) for plan in kept)
     return ()
 
 

@@ -22,6 +22,7 @@ BACKENDS = ("ebpf", "tun")
 FORM = "the form is: [clatnm], then key = value"
 MODES = "one of: auto, force, no"
 KEYS = f"known keys: {', '.join(config.KEYS)}"
+ENDLESS = "9" * 5000
 
 
 def parse(text: str) -> Settings:
@@ -107,6 +108,12 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "no-flag": ("[clatnm]\ndns64 = maybe\n", 2, "'maybe' is neither yes nor no", "yes or no"),
     "negative-drain": ("[clatnm]\ndrain = -1\n", 2, "'-1' is no number of seconds", "0 to 86400"),
     "long-drain": ("[clatnm]\ndrain = 86401\n", 2, "'86401' is no number of seconds", "0 to 86400"),
+    "endless-drain": (f"[clatnm]\ndrain = {ENDLESS}\n", 2, f"'{ENDLESS}' is no number of seconds", "0 to 86400"),
+        f"[clatnm]\ndrain = {10**4000}0000\n",
+        2,
+        f"'{10**4000}0000' is no number of seconds",
+        "0 to 86400",
+    ),
     "unknown-key": ("[clatnm]\nmode = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
     "key-that-another-begins-with": ("[clatnm]\nmode = no\nmod = no\n", 3, "unknown key 'mod'", KEYS),
     "key-in-a-comment-before": ("[clatnm]\n# modus = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
