@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions demo lab lint format bench fuzz trees install install-files uninstall clean
+.PHONY: help test test-versions test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -23,6 +23,11 @@ test: ## install what is missing, lint, run every test (root for all of them); A
 
 test-versions: ## what touches libraries, with the oldest ones and with dbus-fast alone (root)
 	@tools/versions.sh $(ARGS)
+
+test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, an hour)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m tests.machines matrix $(ARGS)
 
 lab: ## a shell on a host with NetworkManager in a lab of three networks (root)
 	@tools/packages.sh lab

@@ -34,7 +34,7 @@ _SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "clatnm")
 _TESTS = ("tests", "packaging", "nm-dispatcher", "networkd", "pyproject.toml")
 _LIBRARY = "usr/lib/python3/dist-packages"
 _COMMAND = "#!/usr/bin/python3\nfrom clatnm.cli.main import entry\n\nentry()\n"
-_WHEELS_KEPT = 5
+_WHEELS_KEPT = 20
 
 
 def payload() -> bytes:
@@ -96,7 +96,10 @@ def wheel() -> Path:
             raise MachineError("the wheel was built without the eBPF programs")
         fresh = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
         shutil.copy(result, fresh)
-        fresh.rename(place)
+        try:
+            fresh.rename(place)
+        except OSError:  # another process was faster
+            shutil.rmtree(fresh)
     return place / result.name
 
 

@@ -76,14 +76,14 @@ def test_derived_unit_has_the_sandbox_of_the_service() -> None:
 
 
 def test_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(needs.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(needs.shutil, "which", lambda tool, path: None if tool == needs.QEMU else f"/usr/bin/{tool}")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("shutil.which", lambda tool, path: None if tool == needs.QEMU else f"/usr/bin/{tool}")
     assert needs.missing() == "needs qemu-system-x86_64 (package qemu-system-x86)"
 
 
 def test_other_architecture_has_no_guests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert needs.missing() == "guests are x86_64, this machine is aarch64"
 
 
