@@ -42,7 +42,6 @@ table='
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
     networkctl         systemd            systemd-networkd  test
-    debootstrap        debootstrap        debootstrap       test
     unshare            util-linux         util-linux        test
 '
 
