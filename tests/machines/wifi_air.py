@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Wi-Fi inside a guest: the networks of tests/lab behind real access points, and a laptop, which is the guest itself.
+
+Radios are those of mac80211_hwsim, all in reach of each other. An access point is a bridge port of its network's
+switch, as most are; so two of them can lead to one network or to two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.lab import poll, topology
+from tests.lab.daemon import Daemon
+from tests.lab.lab import INET, NAMES
+from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.poll import eventually
+from tests.lab.process import Service
+from tests.lab.router import DNSMASQ, Router
+from tests.lab.session import Session
+from tests.machines.inside import UNITS, systemctl
+
+PASSPHRASE = "correct horse"
+WPA2, WPA3 = "WPA-PSK", "SAE"
+JOINED, IDLE = 100, 30
+"""Of NMDeviceState: activated, disconnected."""
+_CHANNEL_MHZ = {1: 2412, 6: 2437, 11: 2462}
+_CHANNELS = tuple(_CHANNEL_MHZ)
+_SCAN_S = 60.0
+
+
+class Laptop(Namespace):
+    """The guest itself: its NetworkManager, its clatnm as it is installed."""
+
+    def __init__(self, session: Session) -> None:
+        self.name, self.netns, self.session = "laptop", "", session
+        self.services: list[Service] = []
+        self._popen_count = 0
+
+    def enter(self) -> list[str]:
+        return []
+
+    def ip(self, *argv: str, stdin: str | None = None) -> str:
+        return self.run("ip", *argv, stdin=stdin).stdout
+
+    def ip_json(self, *argv: str) -> list[dict[str, Any]]:
+        return [entry for entry in json.loads(self.ip("-j", *argv) or "[]") if entry]
+
+    def nmcli(self, *argv: str) -> str:
+        """`nmcli ARGV`; CommandError when it fails."""
+        return self.run("nmcli", *argv, timeout_s=120.0).stdout.strip()
+
+    def state(self, station: str) -> int:
+        """NMDeviceState."""
+        return int(self.nmcli("-g", "GENERAL.STATE", "device", "show", station).partition(" ")[0])
+
+    def idle(self, station: str) -> None:
+        """Wait until it is in no network, and could be."""
+        eventually(lambda: self.state(station) == IDLE, message=f"{station} is idle")
+
+    def devices(self) -> dict[str, int]:
+        """Name → interface index."""
+        return {link["ifname"]: link["ifindex"] for link in self.ip_json("link")}
+
+    def clatnm(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("/usr/bin/clatnm", *argv, check=check)
+
+    def bssid(self, station: str) -> str:
+        """Of the access point that the kernel is associated with; "" with none."""
+        found = re.search(r"Connected to (\S+)", self.run("iw", "dev", station, "link").stdout)
+        return found[1] if found else ""
+
+    def sees(self, station: str, point: AccessPoint) -> None:
+        """Wait until the supplicant knows of that access point, from a scan of this moment."""
+
+        def scanned() -> bool:
+            self.run("wpa_cli", "-i", station, "scan", f"freq={_CHANNEL_MHZ[point.channel]}")
+            return "freq=" in self.run("wpa_cli", "-i", station, "bss", point.bssid).stdout
+
+        eventually(scanned, timeout_s=_SCAN_S, message=f"{station} sees {point.bssid}")
+
+    def join(self, station: str, point: AccessPoint) -> None:
+        """As a user does it, with the password at the first time; returns when NetworkManager says it is done."""
+
+        def listed() -> bool:
+            seen = self.nmcli("-g", "SSID", "device", "wifi", "list", "ifname", station, "--rescan", "yes")
+            return point.ssid in seen.splitlines()
+
+        eventually(listed, timeout_s=_SCAN_S, message=f"{station} finds {point.ssid}")
+        connect = ("device", "wifi", "connect", point.ssid, "password", PASSPHRASE, "ifname", station)
+        self.nmcli("-w", "90", *connect)
+
+    def roam(self, station: str, point: AccessPoint) -> None:
+        """Tell the supplicant to go to another access point of the same network name; returns when it has."""
+        told = self.run("wpa_cli", "-i", station, "roam", point.bssid).stdout.strip()
+        assert told == "OK", told
+        eventually(lambda: self.bssid(station) == point.bssid, message=f"{station} is at {point.bssid}")
+
+
+class Installed(Daemon):
+    """clatnm's service, as the package installs it; only its log says more."""
+
+    def __init__(self, laptop: Laptop) -> None:
+        self._clatnm = laptop.clatnm
+        drop_in = UNITS / "clatnm.service.d/verbose.conf"
+        drop_in.parent.mkdir(exist_ok=True)
+        drop_in.write_text("[Service]\nExecStart=\nExecStart=/usr/bin/clatnm daemon -v\n")
+        systemctl("daemon-reload")
+        systemctl("start", "clatnm")
+
+    @property
+    def pid(self) -> int:
+        return int(systemctl("show", "--value", "-p", "MainPID", "clatnm"))
+
+    def log(self) -> str:
+        return journal("clatnm")
+
+
+class AccessPoint:
+    """One radio with hostapd on it, a port of a network's bridge. Off until `start`."""
+
+    def __init__(
+        self, air: Air, radio: int, *, ssid: str, network: str, key_management: str = WPA2, channel: int | None = None
+    ) -> None:
+        self._air, self._interface = air, f"wlan{radio}"
+        self.ssid, self.network, self.key_management = ssid, network, key_management
+        self.channel = _CHANNELS[radio % len(_CHANNELS)] if channel is None else channel
+        self.bssid = str(air.switch.ip_json("link", "show", self._interface)[0]["address"])
+        self._service: Service | None = None
+
+    def start(self) -> None:
+        """Returns when it beacons."""
+        assert self._service is None
+        conf = self._air.session.directory / f"{self._interface}.conf"
+        conf.write_text(self._configuration())
+        self._service = self._air.switch.popen("hostapd", str(conf), name=f"hostapd-{self._interface}")
+        log = self._service.log
+        eventually(lambda: "AP-ENABLED" in log().rpartition("AP-DISABLED")[2], message=f"{self.bssid} beacons")
+
+    def stop(self) -> None:
+        """In order: whoever is associated is told so."""
+        assert self._service is not None
+        self._service.stop()
+        self._service = None
+
+    def vanish(self) -> None:
+        """Out of reach, from one moment to the next, without a word."""
+        assert self._service is not None
+        self._service.kill()
+        self._air.switch.ip("link", "set", self._interface, "down")
+        self._service = None
+
+    def _configuration(self) -> str:
+        protected = {WPA2: 1, WPA3: 2}[self.key_management]
+        return f"""\
+interface={self._interface}
+bridge={self._air.router(self.network).network.bridge}
+driver=nl80211
+ssid={self.ssid}
+hw_mode=g
+channel={self.channel}
+wpa=2
+wpa_key_mgmt={self.key_management}
+ieee80211w={protected}
+rsn_pairwise=CCMP
+wpa_passphrase={PASSPHRASE}
+"""
+
+
+class Air:
+    """Context manager: three networks, `stations` radios of the laptop's (wlan0...), the others for access points."""
+
+    laptop: Laptop
+    switch: Namespace
+    inet: Namespace
+
+    def __init__(self, *, radios: int, stations: int = 1, networks: Sequence[str] = ("a", "b", "c")) -> None:
+        self._radios, self._stations = radios, stations
+        self._networks = [network for network in topology.NETWORKS if network.letter in networks]
+        self._routers: dict[str, Router] = {}
+
+    def __enter__(self) -> Air:
+        self.session = Session.open()
+        poll.diagnoses.append(self.report)
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        poll.diagnoses.remove(self.report)
+        self.session.close()
+
+    def router(self, letter: str) -> Router:
+        return self._routers[letter]
+
+    def report(self) -> str:
+        """What to read after a failure."""
+        commands = (["ip", "addr"], ["ip", "-6", "route"], ["ip", "route"], ["iw", "dev"], ["nmcli", "device"])
+        parts = [("clatnm", journal("clatnm", lines=40)), ("NetworkManager", journal("NetworkManager", lines=25))]
+        parts += [(" ".join(argv), self.laptop.run(*argv, check=False).stdout) for argv in commands]
+        return "\n".join(f"--- {title}\n{text.rstrip()}" for title, text in parts)
+
+    def _build(self) -> None:
+        self.laptop = Laptop(self.session)
+        self.switch, self.inet = Namespace("sw", self.session), Namespace("inet", self.session)
+        self._tune_radios()
+        topology.connect_switch(self.switch)
+        topology.connect_inet(self.inet)
+        for network in self._networks:
+            self._routers[network.letter] = router = Router(network, self.session)
+            topology.connect_router(router, network, self.switch, self.inet)
+            router.start()
+        self._serve_inet()
+        for router in self._routers.values():
+            router.wait_ready()
+        eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
+        for name in (f"wlan{number}" for number in range(self._stations)):
+            self.laptop.idle(name)
+
+    def _tune_radios(self) -> None:
+        self.laptop.run("modprobe", "mac80211_hwsim", f"radios={self._radios}")
+        for number in range(self._stations, self._radios):
+            phy = Path(f"/sys/class/net/wlan{number}/phy80211/name").read_text().strip()
+            self.laptop.run("iw", "phy", phy, "set", "netns", "name", self.switch.netns)
+
+    def _serve_inet(self) -> None:
+        self.inet.popen(PYTHON, "-I", INET, name="inet")
+        records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
+        listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
+        self.inet.popen(*DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records, name="names")
+
+
+@contextlib.contextmanager
+def on_the_air(
+    *, radios: int, stations: int = 1, networks: Sequence[str] = ("a", "b", "c")
+) -> Iterator[tuple[Air, Installed]]:
+    """The air, and the service running."""
+    with Air(radios=radios, stations=stations, networks=networks) as air:
+        daemon = Installed(air.laptop)
+        eventually(daemon.status, message="the daemon answers")
+        yield air, daemon
+
+
+def journal(unit: str, *, lines: int | None = None) -> str:
+    """A unit's log of this boot, with the time of day in microseconds."""
+    limit = () if lines is None else ("-n", str(lines))
+    argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "short-precise", "-u", unit, *limit]
+    return subprocess.run(argv, check=True, text=True, capture_output=True).stdout
