@@ -32,6 +32,7 @@ from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available
 from clatnm.translators.leftovers import cleanup
+from clatnm.translators.process import Spare
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Daemon:
             self._secret = config.fresh_secret()
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set)
         await self._clean()
+        spare = Spare()
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
         bus.add_done_callback(lambda _: self._stop())
@@ -92,6 +94,7 @@ class Daemon:
             self._observer.close()
             self._suspend.close()
             await self._supervisor.stop_all()
+            spare.close()
             bus.cancel()
             await asyncio.wait({bus, reading})
             await self._host.close()
