@@ -25,6 +25,7 @@ from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
+from clatnm.kernel.steady import PATIENCE_S, Steady
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
 from clatnm.policy.prefixes import asks_dns, to_probe
 from clatnm.uplinks.managers import Managers
@@ -45,6 +46,7 @@ class Observer:
         self._changed = changed
         self._links: dict[str, Link] = {}
         self._links_stale = True
+        self._steady = Steady()
         self._told_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
         self._access_points: dict[str, str] = {}
@@ -174,8 +176,12 @@ class Observer:
     async def _read_links(self) -> None:
         self._links_stale = False
         try:
-            self._links = await self._host.do(lambda kernel: kernel.links())
+            read = await self._host.do(lambda kernel: kernel.links())
         except HostError as error:
             # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
             log.debug("%s", error)
             asyncio.get_running_loop().call_later(_READ_AGAIN_S, self.read_again)
+            return
+        self._links = self._steady.take(read, self._clock())
+        if self._steady.unsure:
+            asyncio.get_running_loop().call_later(PATIENCE_S, self.read_again)
