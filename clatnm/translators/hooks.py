@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,25 +72,17 @@ class Hooks(abc.ABC):
         self._device_index = 0
 
     async def prepare(self, plan: Plan, device_index: int) -> None:
-        """Load the programs, and hang up the one that is for nothing but what our process writes. HostError.
-
-        For the first hook of a machine the kernel begins to look for hooks at the end of a grace period, some 10 ms
-        after it was told to. This way those that follow are in force at once.
-        """
+        """Load the programs. HostError."""
         self._device_index = device_index
         self._loaded = await self._host.do(lambda _: self._load(plan, keep=None))
-        await self._hang_up(plan, self._places(plan)[:1])
 
     async def attach(self, plan: Plan, device_index: int) -> None:
         if self._loaded is None:
             await self.prepare(plan, device_index)
-        await self._hang_up(plan, self._places(plan)[1:])
-
-    async def _hang_up(self, plan: Plan, places: Sequence[Place]) -> None:
         loaded = self._loaded
         assert loaded is not None
         try:
-            await self._host.do(lambda kernel: self._run_at(kernel, plan, places, loaded))
+            await self._host.do(lambda kernel: self._hang_up(kernel, plan, loaded))
         except BaseException:
             await self.close()
             raise
@@ -125,8 +117,8 @@ class Hooks(abc.ABC):
             self._loaded = None
 
     @abc.abstractmethod
-    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
-        """Run the programs at these places, one after the other. HostError."""
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
+        """Run the programs at their places, one after the other. HostError."""
 
     @abc.abstractmethod
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
@@ -137,12 +129,16 @@ class Hooks(abc.ABC):
         """Run none. Again is fine."""
 
     def _places(self, plan: Plan) -> tuple[Place, ...]:
-        """All of them, in order."""
-        return (
-            Place(DEVICE_INGRESS, self._device_index, egress=False),
-            Place(uplink_program(plan), plan.ifindex, egress=False),
-            Place(DEVICE_EGRESS, self._device_index, egress=True),
-        )
+        """All of them, in order.
+
+        With an address of its own the process can send by itself. For the host's own address nothing works without
+        hooks, and the uplink's comes last, for before that nothing reaches a device half set up.
+        """
+        uplink = Place(uplink_program(plan), plan.ifindex, egress=False)
+        egress = Place(DEVICE_EGRESS, self._device_index, egress=True)
+        if not plan.shared:
+            return uplink, egress
+        return Place(DEVICE_INGRESS, self._device_index, egress=False), egress, uplink
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         told: dict[str, Any] = copy.deepcopy(dict(slow))
@@ -161,8 +157,8 @@ class TcxHooks(Hooks):
         super().__init__(host)
         self._links: dict[str, int] = {}
 
-    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
-        for name, ifindex, egress in places:
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
+        for name, ifindex, egress in self._places(plan):
             self._links[name] = kernel_bpf.attach_tcx(loaded.programs[name], ifindex, egress=egress)
 
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
@@ -183,15 +179,15 @@ class ClsactHooks(Hooks):
         self._uplink = 0
         self._added = False
 
-    def _run_at(self, kernel: Netlink, plan: Plan, places: Sequence[Place], loaded: Loaded) -> None:
-        for name, ifindex, egress in places:
+    def _hang_up(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
+        for name, ifindex, egress in self._places(plan):
             program = loaded.programs[name]
             added = clsact.attach(kernel, ifindex, program, egress=egress, owner=self._device_index)
             if ifindex == plan.ifindex:
                 self._uplink, self._added = ifindex, self._added or added
 
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
-        self._run_at(kernel, plan, self._places(plan), loaded)
+        self._hang_up(kernel, plan, loaded)
 
     def _take_down(self, kernel: Netlink) -> None:
         uplink, self._uplink = self._uplink, 0

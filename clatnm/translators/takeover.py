@@ -5,10 +5,12 @@ The kernel takes some 10 ms to hang up each hook, for it waits until no packet i
 process translates from the first packet on, and the hooks come behind. No packet is lost or doubled by that:
 
   - Before the uplink's hook is there, the process hears what comes on its packet socket; afterwards the hook takes it
-    first, and the socket hears no more of it. What the hook declines it leads into the TUN, where the process expects
-    it by then.
+    first, and the socket hears no more of it. What the hook declines it leads into the TUN, where the process was told
+    to expect it.
   - A packet of the host's goes through the device's hook or into the TUN, which was the only way before. In either case
     it leaves translated, the latter by the packet socket.
+
+On clsact a packet may be lost after all: to put that on a device, the kernel stops the device's queue for a moment.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import errno
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from clatnm.errors import ClatnmError, HostError, TranslatorError
@@ -74,9 +77,10 @@ class Takeover:
         began = time.monotonic()
         try:
             await self._hooks.prepare(plan, device_index)
-            self._worker.update(worker_config(plan, hooked=True, relayed=False))
+            self._worker.update(replace(worker_config(plan, hooked=False, relayed=False), expecting=True))
             await self._worker.obeyed()
             await self._hooks.attach(plan, device_index)
+            self._worker.update(worker_config(plan, hooked=True, relayed=False))
         except Exception as error:  # a bug included: whoever waits for hooks must not wait for ever
             if not isinstance(error, ClatnmError):
                 log.exception("%s: the hooks failed", plan.interface)

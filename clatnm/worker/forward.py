@@ -33,6 +33,7 @@ _IPV4_AT: Final = _IPV6_AT + 20
 _BUFFER_BYTES: Final = _IPV4_AT + 65536 + 256
 _ICMPV6: Final = bytes((58,))
 _NEIGHBOUR: Final = (bytes((NEIGHBOR_SOLICITATION,)), bytes((NEIGHBOR_ADVERTISEMENT,)))
+_ECHOES: Final = (b"\x80", b"\x81")
 _PLAIN: Final = (vnet.BLANK, 0)
 
 
@@ -45,7 +46,7 @@ class Forwarder:
         self._uplink = uplink
         self._link = link
         self._counters = counters
-        self._hooked = config.hooked
+        self._hooked, self._expecting = config.hooked, config.expecting
         self._from_tun = _Buffer(read_at=_IPV4_AT - vnet.SIZE)
         self._from_uplink = _Buffer(read_at=_IPV6_AT - link.header_bytes - vnet.SIZE)
         ipv6_at = link.header_bytes + 40
@@ -56,7 +57,7 @@ class Forwarder:
 
     def reconfigure(self, config: WorkerConfig) -> None:
         """Translate by another config from the next packet on. The kind of link stays."""
-        self._hooked = config.hooked
+        self._hooked, self._expecting = config.hooked, config.expecting
         self._inplace = _inplace(config)
         self._slow.reconfigure(config)
 
@@ -142,8 +143,11 @@ class Forwarder:
         self._slow.to_ipv6(data, link_bytes=0, forward=self._send_uplink, reply=self._write_tun)
 
     def _ipv6_from_tun(self, data: bytes) -> None:
-        """What hooks on the uplink leave to us. Without them, whatever it is comes from the uplink as well."""
-        if self._hooked:
+        """What hooks on the uplink leave to us. Without them, whatever it is comes from the uplink as well.
+
+        While they are awaited, what they would never leave to us is no work of theirs.
+        """
+        if self._hooked or (self._expecting and not _is_simple(data[vnet.SIZE :])):
             self._slow.to_ipv4(data, link_bytes=0, forward=self._write_tun, reply=self._send_uplink)
         else:
             self._counters.to_ipv6.drop(Loss.NOT_IPV4)
@@ -161,6 +165,18 @@ class Forwarder:
 
     def _write_tun(self, packet: bytes, flow: Flow, now: float) -> bool:
         return self._tun.send(vnet.BLANK + packet, flow)
+
+
+def _is_simple(packet: bytes) -> bool:
+    """Is it of the kinds of IPv6 packets that hooks translate?"""
+    match packet[6]:
+        case 6:
+            return True
+        case 17:
+            return packet[46:48] != b"\0\0"
+        case 58:
+            return packet[40:41] in _ECHOES
+    return False
 
 
 class _Buffer:

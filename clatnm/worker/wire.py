@@ -41,6 +41,7 @@ class WorkerConfig:
     `gateway` is the next hop, None when every destination is a neighbour itself (or there are no neighbours).
     `hooked`: hooks in the kernel translate what is simple, and bring what else comes from the network to the TUN. From
     the start on: they also take what is to be sent from there. By an update: whoever has begun to send goes on.
+    `expecting`: such hooks are about to come.
     `relayed`: another program translates, behind a socket of its own.
     """
 
@@ -54,6 +55,7 @@ class WorkerConfig:
     well_known_strict: bool = True
     icmp_source: IPv4Address = DUMMY_ICMP_SOURCE
     hooked: bool = False
+    expecting: bool = False
     relayed: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class WorkerConfig:
             "well_known_strict": self.well_known_strict,
             "icmp_source": str(self.icmp_source),
             "hooked": self.hooked,
+            "expecting": self.expecting,
             "relayed": self.relayed,
         }
 
@@ -106,6 +109,7 @@ class WorkerConfig:
                 well_known_strict=fields.flag("well_known_strict", default=True),
                 icmp_source=IPv4Address(fields.text("icmp_source", default=str(DUMMY_ICMP_SOURCE))),
                 hooked=fields.flag("hooked", default=False),
+                expecting=fields.flag("expecting", default=False),
                 relayed=fields.flag("relayed", default=False),
             )
         except (ValueError, ParseError) as error:

@@ -20,7 +20,7 @@ from tests.unit.policy.worlds import a_world, the_plan
 PLAN = replace(the_plan(a_world()), clat_v4=IPv4Address("192.0.0.4"), clat_v6=IPv6Address("2001:db8:a::c1a7"))
 INDEX = 9
 STEPS = ("spawn", "packets", "group", "tun", "hand_over", "set_up_device", "add_default_route")
-TAKEOVER = ("prepare hook", "update process", "obeyed", "hook")
+TAKEOVER = ("prepare hook", "update process", "obeyed", "hook", "update process")
 SHARED_STEPS = ("spawn", "packets", "tun", "hand_over", "set_up_device", "hook", "add_default_route")
 
 

@@ -70,7 +70,7 @@ def test_update_waits_until_the_hooks_have_taken_over(machine: FakeMachine) -> N
         assert "update hook" not in machine.done
         hooks.go.set()
         await update
-        assert machine.done[-3:] == ["hook", "update hook", "update process"]
+        assert machine.done[-4:] == ["hook", "update process", "update hook", "update process"]
         assert machine.config is not None
         assert (machine.config.gateway, machine.config.hooked) == (plan.gateway, True)
         await translator.stop()

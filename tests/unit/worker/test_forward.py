@@ -230,6 +230,21 @@ def test_what_hooks_leave_comes_by_the_tun_and_goes_to_the_host(bench: Bench) ->
     assert bench.counters.to_ipv4.slow == 1
 
 
+SIMPLE = [(TCP, tcp(PAYLOAD)), (UDP, udp(PAYLOAD)), (ICMPV6, icmp_echo(PAYLOAD, kind=129))]
+ODD = [(ICMPV6, icmp_echo(PAYLOAD, kind=3)), (50, b"esp-like"), (44, bytes((UDP, 0, 0, 1, 0, 0, 0, 9)) + udp(PAYLOAD))]
+
+
+@pytest.mark.parametrize(("protocol", "body"), SIMPLE + ODD)
+def test_while_hooks_are_awaited_only_what_they_would_leave_is_theirs(bench: Bench, protocol: int, body: bytes) -> None:
+    bench.forwarder.reconfigure(replace(bench.config, expecting=True))
+    packet = ipv6(body if protocol in (50, 44) else segment6(body, protocol), protocol)
+    assert bench.out(packet) == []
+    is_simple = (protocol, body) in SIMPLE
+    assert bench.counters.to_ipv6.drops == ({"not-ipv4": 1} if is_simple else {})
+    flow = bench.counters.to_ipv4
+    assert (flow.slow + flow.held + sum(flow.drops.values()) > 0) is not is_simple
+
+
 def test_what_hooks_leave_is_answered_on_the_wire(bench: Bench) -> None:
     bench.forwarder.reconfigure(replace(bench.config, hooked=True))
     ((_, answer),) = bench.out(ipv6(segment6(udp(PAYLOAD), UDP), UDP, hop_limit=1))

@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     "well_known_strict": False,
     "icmp_source": "192.0.0.8",
     "hooked": False,
+    "expecting": False,
     "relayed": False,
 }
 
@@ -66,6 +67,7 @@ def test_config_without_neighbours_has_defaults() -> None:
         well_known_strict=st.booleans(),
         icmp_source=st.just(IPv4Address("192.0.0.8")),
         hooked=st.booleans(),
+        expecting=st.booleans(),
         relayed=st.booleans(),
     )
 )
