@@ -148,8 +148,9 @@ class Daemon:
     async def _sleep(self) -> None:
         """Until something changes, or time alone changes something."""
         # As of the last look: what has ended since then has not been seen yet.
-        wake = wake_at(self._world(self._looked_at), self._looked_at)
-        await self._wait(wake)
+        looked_at = self._looked_at
+        times = (wake_at(self._world(looked_at), looked_at), self._observer.adverts.next_deprecation(looked_at))
+        await self._wait(min((at for at in times if at is not None), default=None))
         asleep_s = boottime() - time.monotonic()
         if asleep_s - self._asleep_s > _RESUME_JUMP_S:
             self._suspend.woken("the clock jumped")

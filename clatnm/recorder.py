@@ -21,6 +21,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            os.fchmod(descriptor, 0o600)  # it may have been there
         except OSError as error:
             raise HostError(f"{path}: {error.strerror}", errno=error.errno or errno.EIO) from error
         self._path = path

@@ -112,6 +112,10 @@ class Ear:
         """The /64s for address configuration that are preferred now (RFC 4862 section 5.5.3)."""
         return frozenset(prefix for prefix, _ in _alive(self._prefixes, now))
 
+    def next_deprecation(self, now: float) -> float | None:
+        """When `slaac_prefixes` next loses one by itself."""
+        return min((until for _, until in _alive(self._prefixes, now)), default=None)
+
     def resolvers(self, now: float) -> tuple[IPv6Address, ...]:
         """The recursive DNS servers in force (RFC 8106 section 5.1), in order of first arrival."""
         return tuple(address for address, _ in _alive(self._resolvers, now))

@@ -126,6 +126,11 @@ class RouterAdvertisements:
         ear = self._ear(interface)
         return ear.slaac_prefixes(now) if ear else frozenset()
 
+    def next_deprecation(self, now: float) -> float | None:
+        """When `slaac_prefixes` of any link next loses one by itself: nobody calls `changed` then."""
+        ends = (post.ear.next_deprecation(now) for post in self._posts.values())
+        return min((end for end in ends if end is not None), default=None)
+
     def resolvers(self, interface: str, now: float) -> tuple[IPv6Address, ...]:
         """The DNS servers that this link's routers tell now (RFC 8106 section 5.1); link-local ones have no scope."""
         ear = self._ear(interface)

@@ -328,3 +328,14 @@ def test_settling_is_a_change_and_happens_once() -> None:
     assert silent.give_up_asking(1)
     assert not silent.give_up_asking(2)
     assert not silent.hear(said(), 3)
+
+
+def test_next_deprecation_is_that_of_the_first_prefix_to_end() -> None:
+    ear = Ear(0.0)
+    assert ear.next_deprecation(0.0) is None
+    other = IPv6Network("2001:db8:b::/64")
+    ear.hear(said(slaac(preferred_s=60), slaac(other, preferred_s=90)), 0.0)
+    assert ear.next_deprecation(0.0) == 60.0
+    assert ear.slaac_prefixes(60.0) == {other}
+    assert ear.next_deprecation(60.0) == 90.0
+    assert ear.next_deprecation(90.0) is None
