@@ -91,9 +91,6 @@ def test_flapping_native_ipv4_costs_no_start(clean_lab: Lab) -> None:
     native_comes(clean_lab)
     clat.wait_off(joined.daemon, "native-ipv4")
     assert flows.source_of_new(host, clat.INET) == "192.168.1.77"
-    clat.wait_no_device(host)
-    assert state(joined) == ("off", "native-ipv4")
-    assert clat.translators(host) == []
 
 
 # Prefixes
