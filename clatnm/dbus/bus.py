@@ -187,6 +187,30 @@ class Bus:
             body=[rule],
         )
 
+    async def follow(self, name: str) -> str:
+        """Ask for all signals of whoever has the well-known `name`, and to be told when that is another one.
+
+        Its unique name now, empty while nobody has it; nobody is started for it. BusError when the bus dies.
+        """
+        await self.add_match(
+            f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{name}'"
+        )
+        await self.add_match(f"type='signal',sender='{name}'")
+        try:
+            reply = await self.call(
+                destination=names.DBUS,
+                path=names.DBUS_PATH,
+                interface=names.DBUS,
+                member="GetNameOwner",
+                signature="s",
+                body=[name],
+            )
+        except BusError as error:
+            if error.name:  # the bus answers that there is none
+                return ""
+            raise
+        return str(reply[0])
+
     def on_signal(self, handler: Callable[[Signal], None]) -> None:
         """Call `handler` with every broadcast signal that arrives, in order. Its exceptions end nothing."""
         self._handlers.append(handler)

@@ -17,6 +17,7 @@ _IFA_F_TEMPORARY, _IFA_F_DADFAILED, _IFA_F_DEPRECATED, _IFA_F_TENTATIVE = 0x01, 
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _RT_TABLE_MAIN, _RTN_UNICAST, _RTNH_F_DEAD_OR_LINKDOWN = 254, 1, 0x11
 _ARPHRD_ETHER = 1
+_LINK_MODE_DORMANT = 1
 
 
 def read_links(ip: IPRoute) -> dict[str, Link]:
@@ -38,7 +39,7 @@ def read_links(ip: IPRoute) -> dict[str, Link]:
             index=index,
             name=name,
             ipv6_mtu_bytes=_ipv6_mtu(message),
-            carrier=message["flags"] & (_IFF_UP | _IFF_LOWER_UP) == _IFF_UP | _IFF_LOWER_UP,
+            carrier=_has_carrier(message),
             carrier_changes=int(message.get_attr("IFLA_CARRIER_CHANGES") or 0),
             link_address=_link_address(message),
             addresses4=frozenset(addresses4.get(index, ())),
@@ -47,6 +48,18 @@ def read_links(ip: IPRoute) -> dict[str, Link]:
             default6=tuple(route for family, route in routes if family == socket.AF_INET6),
         )
     return found
+
+
+def _has_carrier(message: Any) -> bool:
+    """The link carries traffic now.
+
+    One in the link mode "dormant" does not before its supplicant says so: between association and the end of the
+    authentication, what is sent over Wi-Fi is lost (linux/Documentation/networking/operstates.rst).
+    """
+    if message["flags"] & (_IFF_UP | _IFF_LOWER_UP) != _IFF_UP | _IFF_LOWER_UP:
+        return False
+    dormant = message.get_attr("IFLA_LINKMODE") == _LINK_MODE_DORMANT
+    return not dormant or bool(message.get_attr("IFLA_OPERSTATE") == "UP")
 
 
 def _sort_address(message: Any, addresses4: dict[int, set[IPv4Address]], addresses6: dict[int, list[Address6]]) -> None:

@@ -8,15 +8,16 @@ neighbour advertisements to all nodes (a duplicate of our address speaks up, or 
 
 from __future__ import annotations
 
-import array
 import errno
 import os
 import socket
 import struct
 from ipaddress import IPv6Address
-from typing import Final, NamedTuple
+from typing import Final
 
 from clatnm.errors import HostError
+from clatnm.kernel import packet_filter
+from clatnm.kernel.packet_filter import EQUAL, KIND, LOAD_BYTE, LOAD_WORD, Test
 from clatnm.proto.ndp import solicited_node
 
 ETHERNET_BYTES: Final = 14
@@ -24,7 +25,7 @@ ETHERNET_BYTES: Final = 14
 _ETH_P_IPV6: Final = 0x86DD
 _SOL_PACKET: Final = 263
 _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
-_SO_ATTACH_FILTER, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 26, 32, 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 # A burst of 64 KiB packets waits here while Python is busy. Sent ones wait in the device's queue, where the
 # kernel's queue management sees them; so little room is needed on that side, and more would only delay.
@@ -59,12 +60,10 @@ def open_packet_socket(
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         sock.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-        _attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
+        packet_filter.attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
         _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BYTES)
         _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BYTES)
-        sock.bind((socket.if_indextoname(ifindex), _ETH_P_IPV6))
-        if socket.if_nametoindex(sock.getsockname()[0]) != ifindex:
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))  # another device took the name meanwhile
+        packet_filter.bind(sock, ifindex, _ETH_P_IPV6)
     except OSError as error:
         if sock is not None:
             sock.close()
@@ -78,7 +77,7 @@ def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool, nei
     The filter belongs to the socket, not the descriptor: a copy kept by the supervisor changes the worker's too.
     """
     try:
-        _attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
+        packet_filter.attach(sock, filter_program(clat_v6, link_layer=link_layer, neighbours_only=neighbours_only))
     except OSError as error:
         raise _refused("cannot replace the filter of the packet socket", error) from None
 
@@ -102,22 +101,8 @@ def join_solicited_node(ifindex: int, address: IPv6Address, *, sock: socket.sock
     return held
 
 
-# The filter is classic BPF (linux/filter.h): a list of tests, each "load, compare, go on at yes or no".
-_LOAD_WORD, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x30, 0x15, 0x06
-_PACKET_TYPE: Final = 0xFFFFF000 + 4  # SKF_AD_OFF + SKF_AD_PKTTYPE
 _OTHER_HOST: Final = 3  # a frame for another station, heard because the link is promiscuous
-_WHOLE_PACKET: Final = 0x40000
 _NEXT_HEADER, _DESTINATION, _ICMP_TYPE = 6, 24, 40  # offsets in an IPv6 packet
-_TEST_INSTRUCTIONS: Final = 2
-
-
-class _Test(NamedTuple):
-    name: str
-    load: int
-    offset: int
-    value: int
-    yes: str
-    no: str
 
 
 def filter_program(clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: bool = False) -> bytes:
@@ -126,48 +111,30 @@ def filter_program(clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: b
     neighbours = "neighbours" if link_layer else "reject"
     # Jumps go forward only, so what is asked last stands last.
     first, otherwise = (neighbours, "ours") if neighbours_only else ("ours", "reject")
-    tests = [_Test("start", _LOAD_WORD, _PACKET_TYPE, _OTHER_HOST, "reject", first)]
+    tests = [Test("start", [(LOAD_WORD, KIND)], (EQUAL, _OTHER_HOST), "reject", first)]
     if not neighbours_only:
         tests += _destination("ours", ip, clat_v6, no=neighbours)
     if link_layer:
         tests += [
-            _Test("neighbours", _LOAD_BYTE, ip + _NEXT_HEADER, _ICMPV6, "solicitation", "reject"),
-            _Test("solicitation", _LOAD_BYTE, ip + _ICMP_TYPE, _SOLICITATION, "for us", "advertisement"),
-            _Test("advertisement", _LOAD_BYTE, ip + _ICMP_TYPE, _ADVERTISEMENT, "for all", "reject"),
+            Test("neighbours", [(LOAD_BYTE, ip + _NEXT_HEADER)], (EQUAL, _ICMPV6), "solicitation", "reject"),
+            Test("solicitation", [(LOAD_BYTE, ip + _ICMP_TYPE)], (EQUAL, _SOLICITATION), "for us", "advertisement"),
+            Test("advertisement", [(LOAD_BYTE, ip + _ICMP_TYPE)], (EQUAL, _ADVERTISEMENT), "for all", "reject"),
             *_destination("for us", ip, solicited_node(clat_v6), no=otherwise),
             *_destination("for all", ip, _ALL_NODES, no=otherwise),
         ]
     if neighbours_only:
         tests += _destination("ours", ip, clat_v6, no="reject")
-    return _assemble(tests)
+    return packet_filter.assemble(tests)
 
 
-def _destination(name: str, ip: int, address: IPv6Address, *, no: str) -> list[_Test]:
+def _destination(name: str, ip: int, address: IPv6Address, *, no: str) -> list[Test]:
     """Is the destination `address`? Then accept."""
     words = struct.unpack("!4I", address.packed)
     names = [name, *(f"{name} {index}" for index in (1, 2, 3)), "accept"]
     return [
-        _Test(names[i], _LOAD_WORD, ip + _DESTINATION + 4 * i, word, names[i + 1], no) for i, word in enumerate(words)
+        Test(names[i], [(LOAD_WORD, ip + _DESTINATION + 4 * i)], (EQUAL, word), names[i + 1], no)
+        for i, word in enumerate(words)
     ]
-
-
-def _assemble(tests: list[_Test]) -> bytes:
-    place = {test.name: _TEST_INSTRUCTIONS * index for index, test in enumerate(tests)}
-    place["accept"] = _TEST_INSTRUCTIONS * len(tests)
-    place["reject"] = place["accept"] + 1
-    code = []
-    for test in tests:
-        after = place[test.name] + _TEST_INSTRUCTIONS  # jumps count from the next instruction
-        code += [(test.load, 0, 0, test.offset)]
-        code += [(_JUMP_EQUAL, place[test.yes] - after, place[test.no] - after, test.value)]
-    code += [(_RETURN, 0, 0, _WHOLE_PACKET), (_RETURN, 0, 0, 0)]
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
-
-
-def _attach(sock: socket.socket, program: bytes) -> None:
-    memory = array.array("B", program)
-    address, size = memory.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", size // 8, address))  # struct sock_fprog
 
 
 def _set_buffer(sock: socket.socket, force: int, plain: int, size: int) -> None:

@@ -73,23 +73,10 @@ class Networkd:
         self._bus, self._changed, self._owner = bus, changed, ""
         self._watch_files()
         bus.on_signal(lambda signal: self._on_signal(bus, signal))
-        await bus.add_match(
-            f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{NETWORKD}'"
-        )
-        await bus.add_match(f"type='signal',sender='{NETWORKD}'")
-        try:
-            reply = await bus.call(
-                destination=names.DBUS,
-                path=names.DBUS_PATH,
-                interface=names.DBUS,
-                member="GetNameOwner",
-                signature="s",
-                body=[NETWORKD],
-            )
-        except BusError:
+        self._owner = await bus.follow(NETWORKD)
+        if not self._owner:
             log.debug("systemd-networkd is not running")
             return
-        self._owner = str(reply[0])
         self.look_again()
 
     def close(self) -> None:

@@ -57,23 +57,10 @@ class NetworkManager:
         self._away()
         self._bus, self._changed, self._owner = bus, changed, ""
         bus.on_signal(lambda signal: self._on_signal(bus, signal))
-        await bus.add_match(
-            f"type='signal',sender='{names.DBUS}',interface='{names.DBUS}',member='NameOwnerChanged',arg0='{NM}'"
-        )
-        await bus.add_match(f"type='signal',sender='{NM}'")
-        try:
-            reply = await bus.call(
-                destination=names.DBUS,
-                path=names.DBUS_PATH,
-                interface=names.DBUS,
-                member="GetNameOwner",
-                signature="s",
-                body=[NM],
-            )
-        except BusError:
+        self._owner = await bus.follow(NM)
+        if not self._owner:
             log.info("NetworkManager is not running; waiting for it")
             return
-        self._owner = str(reply[0])
         await self._load(bus)
 
     def _on_signal(self, bus: Bus, signal: Signal) -> None:
