@@ -21,6 +21,7 @@ from clatnm.discovery.dns64 import Dns64
 from clatnm.discovery.manager import ManagerKnowledge
 from clatnm.discovery.plat import PlatProbe, user_packets
 from clatnm.discovery.ra import RouterAdvertisements
+from clatnm.discovery.roaming import Roaming
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
@@ -45,11 +46,13 @@ class Observer:
         self._clock = clock
         self._changed = changed
         self._links: dict[str, Link] = {}
+        self._read: dict[str, Link] = {}
         self._links_stale = True
         self._steady = Steady()
+        self._roaming = Roaming()
         self._told_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
-        self._access_points: dict[str, str] = {}
+        self._waiting: asyncio.TimerHandle | None = None
         self._networkd = Networkd()
         # NetworkManager shows networkd's links too, as foreign ones with a profile that it made up.
         self._manager = Managers((self._networkd, NetworkManager()))
@@ -86,11 +89,11 @@ class Observer:
 
     async def look(self, settings: Settings, running: Mapping[str, Running]) -> None:
         """Bring what is known up to date: the links, which of them the sources follow, and whom to ask for more."""
-        if self._links_stale:
+        if self._links_stale or self._roaming.elsewhere(self._manager.uplinks()):
             await self._read_links()
         await self._count_users(running.values())
         uplinks = [uplink for uplink in self._manager.uplinks() if not uplink.is_vpn]
-        self._notice_roaming(uplinks)
+        self._notice_roaming(uplinks, self._clock())
         followed = {uplink.interface for uplink in uplinks}
         self.adverts.follow(self._links, followed)
         self._dhcp4.follow(self._links, followed)
@@ -149,20 +152,21 @@ class Observer:
         own = (*self.adverts.resolvers(uplink.interface, now), *uplink.resolvers)
         return configured or tuple(dict.fromkeys(own))
 
-    def _notice_roaming(self, uplinks: Iterable[Uplink]) -> None:
+    def _notice_roaming(self, uplinks: Iterable[Uplink], now: float) -> None:
         """Another access point may lead to another network, and neither kernel nor NetworkManager asks it."""
-        now = {uplink.interface: uplink.access_point for uplink in uplinks if uplink.access_point}
-        for name, access_point in now.items():
-            before, link = self._access_points.get(name, access_point), self._links.get(name)
-            if before != access_point and link is not None:
-                log.debug("%s: another access point; asking its routers", name)
-                for doubting in (self.adverts, self._dns64, self._attachment):
-                    doubting.suspect(link.index)
-                for source in (self._known, self._dhcp4, self._plats):
-                    source.forget(link.index)
-        # A moment without access point is no reason to forget which one it was.
-        known = {uplink.interface for uplink in uplinks}
-        self._access_points = {name: point for name, point in (self._access_points | now).items() if name in known}
+        self._links, roamed = self._roaming.take(self._read, uplinks, now)
+        for link in (self._links[name] for name in roamed):
+            log.debug("%s: another access point; asking its routers", link.name)
+            for doubting in (self.adverts, self._dns64, self._attachment):
+                doubting.suspect(link.index)
+            for source in (self._known, self._dhcp4, self._plats):
+                source.forget(link.index)
+        until = self._roaming.wait_until()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if until is not None:
+            self._waiting = asyncio.get_running_loop().call_later(until - now, self._changed)
 
     async def _count_users(self, running: Iterable[Running]) -> None:
         """Who still uses translators that have no route."""
@@ -182,6 +186,6 @@ class Observer:
             log.debug("%s", error)
             asyncio.get_running_loop().call_later(_READ_AGAIN_S, self.read_again)
             return
-        self._links = self._steady.take(read, self._clock())
+        self._read = self._steady.take(read, self._clock())
         if self._steady.unsure:
             asyncio.get_running_loop().call_later(PATIENCE_S, self.read_again)

@@ -135,11 +135,28 @@ def test_ethernet_link_is_read_whole(library: FakeIPRoute) -> None:
         pytest.param(0x1003, False, id="unplugged"),
         pytest.param(0x10002, False, id="down-with-carrier"),
         pytest.param(0, False, id="down"),
-        pytest.param(0x11003, True, id="dormant-wifi"),
+        pytest.param(0x11003, True, id="the-kernel-has-not-yet-come-to-it"),
     ],
 )
 def test_carrier_is_up_and_lower_up(library: FakeIPRoute, flags: int, carrier: bool) -> None:
     library.links = [a_link(flags=flags)]
+    assert the_link(library).carrier is carrier
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "carrier"),
+    [
+        pytest.param(0, "UP", True, id="nobody-authenticates"),
+        pytest.param(0, "UNKNOWN", True, id="a-driver-that-does-not-tell"),
+        pytest.param(1, "UP", True, id="wifi-authenticated"),
+        pytest.param(1, "DORMANT", False, id="wifi-associated"),
+        pytest.param(1, "DOWN", False, id="wifi-associated-this-moment"),
+    ],
+)
+def test_link_in_dormant_mode_has_a_carrier_once_its_supplicant_says_so(
+    library: FakeIPRoute, mode: int, state: str, carrier: bool
+) -> None:
+    library.links = [a_link(IFLA_LINKMODE=mode, IFLA_OPERSTATE=state)]
     assert the_link(library).carrier is carrier
 
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
+from pyroute2 import IPRoute
 
 from clatnm.errors import HostError
 from clatnm.kernel import tun
@@ -122,6 +123,22 @@ def test_flap_leaves_its_trace() -> None:
     before, between, after = in_new_netns(work)
     assert (before.carrier, between.carrier, after.carrier) == (True, False, True)
     assert before.carrier_changes < between.carrier_changes < after.carrier_changes
+
+
+def test_link_whose_supplicant_has_not_authenticated_has_no_carrier() -> None:
+    def work() -> list[bool]:
+        plug()
+        seen = [links()["up0"].carrier]
+        ip("link set up0 mode dormant", "link set p0 down")
+        eventually(lambda: ip_json("link show up0")[0]["operstate"] == "LOWERLAYERDOWN", message="it is down")
+        ip("link set p0 up")
+        eventually(lambda: ip_json("link show up0")[0]["operstate"] == "DORMANT", message="the kernel waits")
+        seen.append(links()["up0"].carrier)
+        with IPRoute() as supplicant:
+            supplicant.link("set", index=links()["up0"].index, operstate="UP")
+        return [*seen, links()["up0"].carrier]
+
+    assert in_new_netns(work) == [True, False, True]
 
 
 def test_multipath_default_route_is_one_a_link() -> None:
