@@ -9,34 +9,14 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
 
-from tests.bench import first_reply
-from tests.e2e import clat
-from tests.lab import Daemon, Lab, eventually
+from tests.bench.first_reply import Clatnm, Subject, joined, one_round
+from tests.lab import Lab, eventually
 from tests.lab.requirements import LAB_TOOLS, missing
 from tests.lab.trees import tree, why_not
 
 TREE = "forky"
 ROUNDS = 11
-
-
-class Subject(Protocol):
-    """Who brings IPv4 up when the router begins to announce its NAT64 prefix."""
-
-    @property
-    def name(self) -> str: ...
-
-    def join(self, lab: Lab) -> None:
-        """Connect the host to A, which announces no prefix; return when it has IPv6 and waits for one."""
-
-    def wait_up(self) -> None:
-        """Until all is up, which may be some time after the first reply."""
-
-    def wait_down(self) -> None:
-        """Until nothing of it is left, after the prefix was withdrawn."""
 
 
 class Native:
@@ -67,60 +47,21 @@ class Native:
         return self._lab.host.nmcli("-g", "IP6.CLAT-PREF64", "device", "show", "up0").stdout.strip()
 
 
-class Ours:
-    """The daemon, with its first choice of backend."""
-
-    name = "clatnm"
-
-    def __init__(self) -> None:
-        self._lab: Lab | None = None
-        self._daemon: Daemon | None = None
-
-    def join(self, lab: Lab) -> None:
-        self._lab, self._daemon = lab, clat.join(lab, wait=False).daemon
-        clat.wait_off(self._daemon, "no-pref64")
-
-    def wait_up(self) -> None:
-        assert self._daemon is not None
-        clat.wait_on(self._daemon)
-
-    def wait_down(self) -> None:
-        assert self._daemon is not None and self._lab is not None
-        clat.wait_off(self._daemon, "no-pref64")
-        clat.wait_no_device(self._lab.host)
-
-
-def native_subject() -> Subject:
-    """NetworkManager's own CLAT; its lab needs `root=tree(TREE)`."""
-    return Native()
-
-
 def compare(rounds: int = ROUNDS, *, strangers: bool) -> dict[str, list[float]]:
     """Milliseconds of each round by subject, in turn.
 
     `strangers`: the router does not know the CLAT's address yet, as in a network just joined, and has to ask for it.
     """
-    times: dict[str, list[float]] = {}
-    with _joined(Ours()) as ours, _joined(native_subject()) as native:
+    root, times = tree(TREE), dict[str, list[float]]()
+    ours, native = Clatnm("ebpf"), Native()
+    with joined(ours, root) as our_lab, joined(native, root) as native_lab:
         for _ in range(rounds):
-            for lab, subject in (ours, native):
+            subjects: tuple[tuple[Lab, Subject], ...] = ((our_lab, ours), (native_lab, native))
+            for lab, subject in subjects:
                 if strangers:
                     lab.a.ip("-6", "neigh", "flush", "dev", "lan")
-                times.setdefault(subject.name, []).append(first_reply._round(lab) * 1000)
-                subject.wait_up()
-                lab.a.ra(pref64=[[first_reply.PREFIX, 0]])
-                subject.wait_down()
+                times.setdefault(subject.name, []).append(one_round(lab, subject))
     return times
-
-
-@contextmanager
-def _joined(subject: Subject) -> Iterator[tuple[Lab, Subject]]:
-    with Lab(root=tree(TREE)) as lab:
-        lab.a.ra(pref64=[], interval=1000)
-        lab.a.dns("plain")
-        subject.join(lab)
-        lab.host.sysctl(ipv4__ping_group_range="0 2147483647")
-        yield lab, subject
 
 
 def main() -> int:
