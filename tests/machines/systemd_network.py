@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""clatnm beside what else a system has for its network: firewalld, systemd-resolved, IPv4 that comes later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.clat import connection, wait_on
+from tests.lab.poll import eventually
+from tests.machines.inside import systemctl
+from tests.machines.systemd_place import SERVICE, UPLINK, Place
+from tests.machines.systemd_traffic import ipv4_works, upload
+
+CONFIGURATION = Path("/etc/clatnm/clatnm.conf")
+
+
+def works_behind_firewalld(place: Place) -> None:
+    """In its default zone, with each kind of translator; nobody has told it of us."""
+    systemctl("start", "firewalld")
+    try:
+        assert place.here.run("firewall-cmd", "--state").stdout.strip() == "running"
+        assert place.here.run("firewall-cmd", "--get-default-zone").stdout.strip() == "public"
+        zone = place.here.run("firewall-cmd", f"--get-zone-of-interface=clat-{UPLINK}", check=False)
+        assert zone.stdout.strip() in ("", "public", "no zone"), zone
+        _open_to_neighbours(place)
+        place.here.run("firewall-cmd", "--reload")
+        ipv4_works()
+        with configured(place, "backend = tun\n"):
+            _open_to_neighbours(place)
+    finally:
+        systemctl("stop", "firewalld")
+
+
+def _open_to_neighbours(place: Place) -> None:
+    ipv4_works()
+    clat_v6 = wait_on(place.clat, UPLINK, timeout_s=60.0)["translator"]["clat_v6"]
+    router = place.routers["a"]
+    router.ip("neigh", "flush", "dev", "lan")
+    ipv4_works()
+    known = {item["dst"]: item for item in router.ip_json("-6", "neigh", "show", "dev", "lan")}
+    assert "lladdr" in known.get(clat_v6, {}), known
+
+
+class configured:  # noqa: N801  # used as a context manager only
+    """Meanwhile clatnm has this configuration."""
+
+    def __init__(self, place: Place, text: str) -> None:
+        self._place, self._text = place, text
+
+    def __enter__(self) -> None:
+        self._before = CONFIGURATION.read_text()
+        self._write(f"[clatnm]\n{self._text}")
+
+    def __exit__(self, *_: object) -> None:
+        self._write(self._before)
+
+    def _write(self, text: str) -> None:
+        CONFIGURATION.write_text(text)
+        systemctl("restart", SERVICE)
+        wait_on(self._place.clat, UPLINK, timeout_s=60.0)
+
+
+def asks_the_links_own_resolvers(place: Place) -> None:
+    """A network that tells its prefix by DNS64 alone; programs ask systemd-resolved, we ask whom it asks."""
+    router = place.routers["a"]
+    assert "127.0.0.53" in Path("/etc/resolv.conf").read_text()
+    router.ra(pref64=[["64:ff9b::/96", 0]])
+    try:
+        eventually(lambda: _from_dns(place), timeout_s=120.0, message="the prefix by DNS")
+        assert str(router.network.router) in place.here.run("resolvectl", "dns", UPLINK).stdout
+        ipv4_works()
+    finally:
+        router.ra(pref64=[["64:ff9b::/96", 600]])
+    eventually(
+        lambda: connection(place.clat, UPLINK)["prefix"]["source"] == "ra", timeout_s=60.0, message="the router's again"
+    )
+
+
+def _from_dns(place: Place) -> bool:
+    told = connection(place.clat, UPLINK)
+    assert told["state"] == "on", told
+    return bool((told["prefix"]["source"], told["prefix"]["prefix"]) == ("dns64", "64:ff9b::/96"))
+
+
+def connections_outlive_native_ipv4(place: Place) -> None:
+    """Within the sandbox too, the daemon sees who still uses a translator that has no route any more."""
+    here = place.here
+    with upload() as flow:
+        here.ip("addr", "add", "192.168.1.77/24", "dev", UPLINK)
+        here.ip("route", "add", "default", "via", "192.168.1.1", "dev", UPLINK, "metric", "50")
+        try:
+            eventually(lambda: connection(place.clat, UPLINK)["state"] == "draining", message="it drains")
+            flow.goes_on()
+            ipv4_works()
+            flow.goes_on()
+        finally:
+            here.ip("addr", "del", "192.168.1.77/24", "dev", UPLINK)
+        wait_on(place.clat, UPLINK, timeout_s=60.0)
+        flow.goes_on()
+    ipv4_works()

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest as the host of tests/lab's networks: its own NetworkManager or systemd-networkd, and clatnm as a service."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.lab import poll, topology
+from tests.lab.daemon import Daemon
+from tests.lab.lab import INET, NAMES
+from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.poll import eventually
+from tests.lab.process import Service
+from tests.lab.router import DNSMASQ, Router
+from tests.lab.session import Session
+from tests.machines.inside import UNITS, systemctl
+
+UPLINK, PORT = "up0", "p0"
+PROFILE = "wired"
+USER = "somebody"
+SERVICE = "clatnm.service"
+# Debian's udev rules keep NetworkManager away from veth devices.
+NM_CONFIG = f"""\
+[main]
+no-auto-default=*
+[device-lab]
+match-device=interface-name:{UPLINK}
+managed=1
+"""
+NETWORKD_CONFIG = f"""\
+[Match]
+Name={UPLINK}
+[Network]
+IPv6AcceptRA=yes
+[X-Clatnm]
+Mode=auto
+"""
+
+
+class Here(Namespace):
+    """The guest itself."""
+
+    def __init__(self, session: Session) -> None:
+        self.name, self.netns, self.session = "guest", "", session
+        self.services: list[Service] = []
+        self._popen_count = 0
+
+    def enter(self) -> list[str]:
+        return []
+
+    def ip(self, *argv: str, stdin: str | None = None) -> str:
+        return self.run("ip", *argv, stdin=stdin).stdout
+
+    def ip_json(self, *argv: str) -> list[dict[str, Any]]:
+        return [entry for entry in json.loads(self.ip("-j", *argv) or "[]") if entry]
+
+    def clatnm(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("/usr/bin/clatnm", *argv, check=check)
+
+    def devices(self) -> set[str]:
+        """Names of the network devices."""
+        return {str(link["ifname"]) for link in self.ip_json("link")}
+
+    def as_user(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody without rights."""
+        return self.run("runuser", "-u", USER, "--", *argv, check=False)
+
+
+class ClatService(Daemon):
+    """clatnm as it is installed; `configure` changes what an administrator may change."""
+
+    def __init__(self, here: Here) -> None:
+        self._clatnm = here.clatnm
+
+    def start(self) -> None:
+        systemctl("start", SERVICE)
+
+    def restart(self) -> None:
+        systemctl("restart", SERVICE)
+
+    def stop(self) -> int:
+        systemctl("stop", SERVICE)
+        return 0
+
+    def configure(self, drop_in: str) -> None:
+        """Settings of [Service] beside the unit's own; they count from the next start on."""
+        path = UNITS / f"{SERVICE}.d/test.conf"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"[Service]\n{drop_in}\n")
+        systemctl("daemon-reload")
+
+    def unconfigure(self) -> None:
+        """Only the unit's own settings."""
+        (UNITS / f"{SERVICE}.d/test.conf").unlink()
+        systemctl("daemon-reload")
+
+    @property
+    def pid(self) -> int:
+        return int(unit_property(SERVICE, "MainPID"))
+
+    def log(self) -> str:
+        return journal(SERVICE)
+
+    def translators(self) -> set[int]:
+        """Pids of the processes that hold a TUN device."""
+        cgroup = Path("/sys/fs/cgroup") / unit_property(SERVICE, "ControlGroup").lstrip("/") / "cgroup.procs"
+        return {int(pid) for pid in cgroup.read_text().split() if _has_device(int(pid)) and int(pid) != self.pid}
+
+
+class Place:
+    """Context manager: three networks, of which the guest is in A; clatnm does not run yet."""
+
+    here: Here
+    switch: Namespace
+    inet: Namespace
+    routers: Mapping[str, Router]
+    clat: ClatService
+
+    def __enter__(self) -> Place:
+        self.session = Session.open()
+        poll.diagnoses.append(self.report)
+        try:
+            self._build()
+        except BaseException:
+            self.session.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        poll.diagnoses.remove(self.report)
+        self.session.close()
+
+    def report(self) -> str:
+        """What to read after a failure."""
+        commands = (["ip", "addr"], ["ip", "-6", "route"], ["ip", "route"], ["nmcli", "device"])
+        parts = [("clatnm", journal(SERVICE, lines=40)), ("NetworkManager", journal("NetworkManager", lines=15))]
+        parts += [(" ".join(argv), self.here.run(*argv, check=False).stdout) for argv in commands]
+        return "\n".join(f"--- {title}\n{text.rstrip()}" for title, text in parts)
+
+    def plug(self, network: str) -> None:
+        """Move the cable silently, as if the machine had been carried elsewhere in its sleep."""
+        self.switch.ip("link", "set", PORT, "master", f"br{network.upper()}")
+
+    def _build(self) -> None:
+        self.here, self.clat = Here(self.session), ClatService(Here(self.session))
+        self.switch, self.inet = Namespace("sw", self.session), Namespace("inet", self.session)
+        topology.connect_switch(self.switch)
+        topology.connect_inet(self.inet)
+        self.routers = {network.letter: Router(network, self.session) for network in topology.NETWORKS}
+        for router in self.routers.values():
+            topology.connect_router(router, router.network, self.switch, self.inet)
+            router.start()
+        self._serve_inet()
+        add_user()
+        self._join()
+        for router in self.routers.values():
+            router.wait_ready()
+        eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
+        eventually(self.has_ipv6, message="IPv6 in A")
+
+    def _join(self) -> None:
+        Path("/etc/NetworkManager/conf.d/test.conf").write_text(NM_CONFIG)
+        systemctl("restart", "NetworkManager")
+        topology.add_uplinks(self.here, self.switch, (UPLINK,))
+        self.plug("a")
+        self.switch.ip("link", "set", PORT, "up")
+        eventually(lambda: UPLINK in self.here.run("nmcli", "-g", "DEVICE", "device").stdout, message="NetworkManager")
+        self.here.run("nmcli", "connection", "add", "type", "ethernet", "con-name", PROFILE, "ifname", UPLINK)
+        self.here.run("nmcli", "connection", "up", PROFILE, timeout_s=120.0)
+
+    def _serve_inet(self) -> None:
+        self.inet.popen(PYTHON, "-I", INET, name="inet")
+        records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
+        listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
+        self.inet.popen(*DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records, name="names")
+
+    def has_ipv6(self) -> bool:
+        """There is a usable address, and a default route."""
+        found = [
+            item
+            for link in self.here.ip_json("-6", "addr", "show", "dev", UPLINK, "scope", "global")
+            for item in link["addr_info"]
+            if item and not item.get("tentative") and not item.get("deprecated")
+        ]
+        return bool(found and self.here.ip_json("-6", "route", "show", "default", "dev", UPLINK))
+
+
+def add_user() -> None:
+    """An ordinary user without a session."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", USER], check=True)
+
+
+def unit_property(unit: str, name: str) -> str:
+    """As `systemctl show` has it."""
+    return systemctl("show", "--value", "-p", name, unit).strip()
+
+
+def journal(unit: str, *, lines: int | None = None) -> str:
+    """A unit's log."""
+    limit = () if lines is None else ("-n", str(lines))
+    argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "short-precise", "-u", unit, *limit]
+    return subprocess.run(argv, check=True, text=True, capture_output=True).stdout
+
+
+def _has_device(pid: int) -> bool:
+    try:
+        return any(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has just ended
+        return False

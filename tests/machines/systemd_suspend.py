@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Suspend, be carried into another network, resume. The kernel's own test mode wakes the machine by itself."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+
+from tests.e2e.clat import connection, wait_on
+from tests.e2e.datapath.rig import Within
+from tests.lab.poll import eventually
+from tests.lab.topology import NETWORKS
+from tests.machines.inside import SkippedError, systemctl
+from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK, Place, journal
+from tests.machines.systemd_traffic import ipv4_works, restless
+
+_TEST_MODE = Path("/sys/power/pm_test")
+_HOOK = Path("/usr/lib/systemd/system-sleep/carry")
+_NETWORKD_FILE = Path("/run/systemd/network/20-up0.network")
+_IPV6 = 0x86DD
+_DESTINATION = slice(14 + 24, 14 + 40)
+
+
+def resumes_elsewhere(place: Place) -> None:
+    """NetworkManager's uplink: nothing goes out with the old prefix, IPv4 comes with the new one's advertisement."""
+    _suspend_and_wake(place, "a", "c")
+    _suspend_and_wake(place, "c", "a")
+
+
+def resumes_elsewhere_with_networkd(place: Place) -> None:
+    """systemd-networkd does nothing at all when the machine sleeps or wakes up."""
+    _NETWORKD_FILE.parent.mkdir(exist_ok=True)
+    _NETWORKD_FILE.write_text(NETWORKD_CONFIG)
+    systemctl("stop", "NetworkManager")
+    try:
+        systemctl("start", "systemd-networkd")
+        eventually(place.has_ipv6, message="IPv6 by networkd")
+        wait_on(place.clat, UPLINK, timeout_s=90.0)
+        _suspend_and_wake(place, "a", "c")
+        _suspend_and_wake(place, "c", "a")
+    finally:
+        systemctl("stop", "systemd-networkd.socket", "systemd-networkd")
+        _NETWORKD_FILE.unlink()
+        systemctl("start", "NetworkManager")
+        place.here.run("nmcli", "connection", "up", PROFILE, timeout_s=120.0)
+    wait_on(place.clat, UPLINK, timeout_s=90.0)
+
+
+def _suspend_and_wake(place: Place, old: str, new: str) -> None:
+    if not _TEST_MODE.exists():
+        raise SkippedError("this kernel has no test mode for suspending")
+    prefixes = {network.letter: network.pref64 for network in NETWORKS if network.pref64}
+    wait_on(place.clat, UPLINK, timeout_s=60.0)
+    assert connection(place.clat, UPLINK)["translator"]["prefix"] == str(prefixes[old])
+    with _carried(place, new), restless(), _captured(place, new) as heard:
+        slept = _times_slept()
+        systemctl("suspend")
+        eventually(lambda: _times_slept() > slept, timeout_s=120.0, message="it wakes up")
+
+        def right() -> bool:
+            told = connection(place.clat, UPLINK)
+            assert told["state"] == "on", told
+            return bool(told["translator"]["prefix"] == str(prefixes[new]))
+
+        eventually(right, timeout_s=120.0, message="the CLAT of the other network")
+        ipv4_works()
+        sent = heard()
+    wrong = [str(address) for address in sent if address in prefixes[old]]
+    assert not wrong, f"{len(wrong)} packets to the old prefix"
+    assert any(address in prefixes[new] for address in sent), "nothing was captured"
+
+
+@contextlib.contextmanager
+def _carried(place: Place, network: str) -> Iterator[None]:
+    """The next suspend ends in another network: the cable moves just before the kernel sleeps."""
+    _HOOK.parent.mkdir(exist_ok=True)
+    bridge = f"br{network.upper()}"
+    _HOOK.write_text(f"#!/bin/sh\n[ $1 != pre ] || ip -n {place.switch.netns} link set {PORT} master {bridge}\n")
+    _HOOK.chmod(0o755)
+    _TEST_MODE.write_text("freezer")
+    try:
+        yield
+    finally:
+        _TEST_MODE.write_text("none")
+        _HOOK.unlink()
+
+
+@contextlib.contextmanager
+def _captured(place: Place, network: str) -> Iterator[Callable[[], list[IPv6Address]]]:
+    """Called: the destinations of all IPv6 packets that have come to this network's router."""
+    with Within.of(place.routers[network]).packets("lan", _IPV6) as ear:
+
+        def read() -> list[IPv6Address]:
+            ear.setblocking(False)
+            found = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    found.append(IPv6Address(ear.recv(65535)[_DESTINATION]))
+            return found
+
+        yield read
+
+
+def _times_slept() -> int:
+    return journal("systemd-suspend.service").count("Finished")
