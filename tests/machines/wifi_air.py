@@ -203,8 +203,10 @@ class Air:
 
     def report(self) -> str:
         """What to read after a failure."""
-        commands = (["ip", "addr"], ["ip", "-6", "route"], ["ip", "route"], ["iw", "dev"], ["nmcli", "device"])
-        parts = [("clatnm", journal("clatnm", lines=40)), ("NetworkManager", journal("NetworkManager", lines=25))]
+        commands = (["ip", "-br", "addr"], ["ip", "-6", "route"], ["ip", "route"], ["iw", "dev", "wlan0", "link"])
+        units = (("clatnm", 40), ("NetworkManager", 30), ("wpa_supplicant", 30))
+        parts = [(unit, journal(unit, lines=lines)) for unit, lines in units]
+        parts += [(path.stem, _tail(path, 15)) for path in sorted((self.session.directory / "log").glob("hostapd-*"))]
         parts += [(" ".join(argv), self.laptop.run(*argv, check=False).stdout) for argv in commands]
         return "\n".join(f"--- {title}\n{text.rstrip()}" for title, text in parts)
 
@@ -254,3 +256,7 @@ def journal(unit: str, *, lines: int | None = None) -> str:
     limit = () if lines is None else ("-n", str(lines))
     argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "short-precise", "-u", unit, *limit]
     return subprocess.run(argv, check=True, text=True, capture_output=True).stdout
+
+
+def _tail(path: Path, lines: int) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
