@@ -10,7 +10,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ CONNECTIONS_NAME = "connections.d"
 _SECTION = "clatnm"
 _SECRET_BYTES = 32
 _SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
+_MAX_TOLD = 200  # characters of a mistake; values can be of any length
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
     **dict.fromkeys(("no", "off", "false", "0"), Mode.NO),
@@ -76,7 +77,7 @@ def _read(path: Path) -> str | None:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
             raise ConfigError(f"{path}: not a regular file")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
@@ -134,7 +135,7 @@ def _seconds(value: str) -> int:
 
 
 def _prefix(value: str) -> IPv6Network | None:
-    if value == _NONE:
+    if value.lower() == _NONE:
         return None
     try:
         return parse_prefix(value)
@@ -143,13 +144,22 @@ def _prefix(value: str) -> IPv6Network | None:
 
 
 def _resolvers(value: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    return tuple(_address(word, ip_address) for word in _words(value) if value != _NONE)
+    words = [] if value.lower() == _NONE else _words(value)
+    resolvers = tuple(_address(word, ip_address, "an address") for word in words)
+    for address in resolvers:
+        if address.is_loopback or address.is_multicast or address.is_unspecified:
+            raise ConfigError(f"no resolver on the network can be {address}", hint="it is asked over the connection")
+    return resolvers
 
 
 def _targets(value: str) -> tuple[IPv4Address, ...]:
-    targets = tuple(_address(word, IPv4Address) for word in _words(value))
+    targets = tuple(_address(word, IPv4Address, "an IPv4 address") for word in _words(value))
     if not targets:
-        raise ConfigError("no address is given", hint="IPv4 addresses that answer a ping; or plat-check = no")
+        raise ConfigError("no address is given", hint=_TARGETS_HINT)
+    for address in targets:
+        unusable = address.is_loopback or address.is_multicast or address.is_link_local
+        if unusable or address in _THIS_NETWORK or address in _RESERVED:
+            raise ConfigError(f"no host behind a NAT64 has the address {address}", hint=_TARGETS_HINT)
     return targets
 
 
@@ -157,16 +167,18 @@ def _words(value: str) -> list[str]:
     return value.replace(",", " ").split()
 
 
-def _address(word: str, kind: Callable[[str], _A]) -> _A:
+def _address(word: str, kind: Callable[[str], _A], what: str) -> _A:
     try:
         return kind(word)
     except ValueError:
-        raise ConfigError(f"{word!r} is not an address", hint="addresses with commas between them") from None
+        raise ConfigError(f"{word!r} is not {what}", hint="addresses with commas between them") from None
 
 
 _A = TypeVar("_A")
 _FLAGS = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
 _NONE = "none"
+_THIS_NETWORK, _RESERVED = IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4")
+_TARGETS_HINT = "IPv4 addresses that answer a ping; or plat-check = no"
 _FIELDS = {"drain": "drain_s"}  # key → field of Settings, where the one does not follow from the other
 _READERS: dict[str, Callable[[str], Any]] = {
     "mode": parse_mode,
@@ -204,7 +216,8 @@ def _fault(text: str, source: str, pattern: str, what: str, hint: str) -> Config
     """A ConfigError that names the line which begins with `pattern`."""
     begins = re.compile(rf"\s*{pattern}", re.IGNORECASE)
     numbers = (n for n, line in enumerate(text.split("\n"), 1) if begins.match(line))
-    return ConfigError(f"{source}:{next(numbers, 1)}: {what}", hint=hint)
+    told = what if len(what) <= _MAX_TOLD else f"{what[:_MAX_TOLD]}…"
+    return ConfigError(f"{source}:{next(numbers, 1)}: {told}", hint=hint)
 
 
 def fresh_secret() -> bytes:

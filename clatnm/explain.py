@@ -25,20 +25,20 @@ class _Words:
     remedy: str
 
 
-# `{name}` is the connection's, as a shell wants it.
+# `{name}` is the connection's, as a shell wants it; `{switch MODE}` is how this one gets a mode.
 WORDS: Mapping[Reason, _Words] = {
     Reason.NOT_AN_UPLINK: _Words(
         question="Does it lead out of the machine by itself?",
         remedy="Nothing: a VPN's traffic goes through another connection, and that one is translated.",
     ),
-    Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: clatnm set {name} auto"),
+    Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: {switch auto}"),
     Reason.MANAGER_TRANSLATES: _Words(
         question="Is nobody else translating it?",
         remedy="Switch NetworkManager's own CLAT off: nmcli connection modify {name} ipv4.clat no",
     ),
     Reason.NATIVE_IPV4: _Words(
         question="Is it without native IPv4?",
-        remedy="When its IPv4 default route goes, CLAT comes. To have both: clatnm set {name} force",
+        remedy="When its IPv4 default route goes, CLAT comes. To have both: {switch force}",
     ),
     Reason.NO_IPV6: _Words(
         question="Does it have IPv6?",
@@ -51,7 +51,8 @@ WORDS: Mapping[Reason, _Words] = {
     ),
     Reason.PLAT_UNREACHABLE: _Words(
         question="Does the NAT64 behind the prefix work?",
-        remedy="It is asked again once a minute at least; its first answer brings CLAT back."
+        remedy="It is pinged again once a minute at least, and its first answer brings CLAT back; one that never"
+        " answered a ping gets another chance by itself, after 1 to 10 minutes."
         " To go without this check: `plat-check = no` in /etc/clatnm/clatnm.conf",
     ),
     Reason.BACKING_OFF: _Words(
@@ -69,6 +70,7 @@ WORDS: Mapping[Reason, _Words] = {
 }
 # What is not asked where it is forced.
 _OVERRULED = frozenset({Reason.NATIVE_IPV4, Reason.PLAT_UNREACHABLE})
+_NETWORKMANAGER = "NetworkManager"
 _ORDER = (*(reason for reason, _ in RULES), Reason.NO_CLAT_ADDRESS, Reason.NO_TRANSLATOR)
 
 
@@ -85,7 +87,7 @@ def explanation(
         "state": state_of(run_of(verdict, running)),
         "reason": str(verdict.reason) if verdict.reason else None,
         "explanation": _explanation(this, verdict),
-        "change": _change(this, verdict),
+        "change": _change(this, verdict, world),
         "questions": _questions(this, verdict.reason),
         "evidence": _evidence(this, verdict, world, now),
         "decisions": [{"at": _utc(decision.at), "text": decision.text} for decision in decisions],
@@ -110,13 +112,33 @@ def _questions(this: Case, reason: Reason | None) -> list[dict[str, str]]:
     return told
 
 
-def _change(this: Case, verdict: Verdict) -> str:
-    name = _as_argument(verdict.uplink)
+def _change(this: Case, verdict: Verdict, world: World) -> str:
     if verdict.reason is not None:
-        return WORDS[verdict.reason].remedy.replace("{name}", name)
+        words = WORDS[verdict.reason].remedy
+        for mode in Mode:
+            words = words.replace(f"{{switch {mode}}}", _switch(this.uplink, world, mode))
+        return words.replace("{name}", _as_argument(verdict.uplink))
     native = "" if this.mode is Mode.FORCE else "Native IPv4 on it, or "
     words = f"{native}the end of its IPv6 or of its NAT64 prefix."
-    return f"{words[0].upper()}{words[1:]} To switch it off: clatnm set {name} no"
+    return f"{words[0].upper()}{words[1:]} To switch it off: {_switch(this.uplink, world, Mode.NO)}"
+
+
+def _switch(uplink: Uplink, world: World, mode: Mode) -> str:
+    """How the connection gets another mode; a file of its own goes before what is stored with it."""
+    if _has_own_mode(uplink, world):
+        return f"`mode = {mode}` in {_own_file(uplink)}"
+    if uplink.manager == _NETWORKMANAGER:
+        return f"clatnm set {_as_argument(uplink)} {mode}"
+    return f"`Mode={mode}` in a section [X-Clatnm] of its .network file"
+
+
+def _has_own_mode(uplink: Uplink, world: World) -> bool:
+    own = world.settings.connections.get(uplink.uuid)
+    return own is not None and "mode" in own.written
+
+
+def _own_file(uplink: Uplink) -> str:
+    return f"/etc/clatnm/connections.d/{uplink.uuid}.conf"
 
 
 def _as_argument(uplink: Uplink) -> str:
@@ -128,7 +150,7 @@ def _as_argument(uplink: Uplink) -> str:
 def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[dict[str, Any]]:
     """What is known, where from, and how old it is (seconds; None: it has no age)."""
     name = this.uplink.interface
-    told = [_fact("mode", str(this.mode), _mode_source(this, world)), _fact("ipv4", _ipv4(this), "kernel")]
+    told = [_fact("mode", str(this.mode), _mode_source(this, world)), _fact("ipv4", _ipv4(this), _ipv4_source(this))]
     if this.dhcp4 is not None:
         told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
     told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
@@ -140,8 +162,9 @@ def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[di
     for report in world.reports.get(name, ()):
         told.append(_fact(f"source {report.source}", report.detail, str(report.source), now - report.since))
     for (interface, prefix), health in world.plats.items():
-        if interface == name and health.state is not PlatState.UNKNOWN:
-            words = f"{health.state}, {health.detail}" if health.detail else str(health.state)
+        if interface == name:
+            state = "not known yet" if health.state is PlatState.UNKNOWN else str(health.state)
+            words = f"{state}, {health.detail}" if health.detail else state
             told.append(_fact(f"plat {prefix}", words, "probe", now - health.since))
     if this.retry is not None and this.retry.error:
         wait_s = max(0, round(this.retry.not_before - now))
@@ -172,9 +195,8 @@ def _prefix(
 
 
 def _mode_source(this: Case, world: World) -> str:
-    own = world.settings.connections.get(this.uplink.uuid)
-    if own is not None and "mode" in own.written:
-        return f"/etc/clatnm/connections.d/{this.uplink.uuid}.conf"
+    if _has_own_mode(this.uplink, world):
+        return _own_file(this.uplink)
     if this.uplink.mode is not None:
         return "the connection"
     return "/etc/clatnm/clatnm.conf" if "mode" in world.settings.written else "default"
@@ -189,6 +211,13 @@ def _ipv4(this: Case) -> str:
         "asking": "none yet, DHCPv4 is asking",
         "silent": "none, DHCPv4 gets no answer",
     }.get(this.ipv4, "none")
+
+
+def _ipv4_source(this: Case) -> str:
+    """Addresses are the kernel's to tell; why there are none, others told."""
+    if this.ipv4 == "disabled":
+        return this.uplink.manager
+    return "overheard" if this.ipv4 in ("ipv6-only", "asking", "silent") else "kernel"
 
 
 def _dhcp4(state: Dhcp4State) -> str:
@@ -213,9 +242,10 @@ def as_text(told: Mapping[str, Any]) -> str:
     lines = [f"{told['interface']} “{told['name']}” {state}: {told['explanation']}", ""]
     lines += [f"  {_SIGNS[row['answer']]} {row['question']}" for row in told["questions"]]
     lines += ["", "What is known:"]
+    width = max(len(fact["what"]) for fact in told["evidence"])
     for fact in told["evidence"]:
         age = "" if fact["age_s"] is None else f", {fact['age_s']} s ago"
-        lines.append(f"  {fact['what']:<12} {fact['value']} ({fact['source']}{age})")
+        lines.append(f"  {fact['what']:<{width}}  {fact['value']} ({fact['source']}{age})")
     lines += ["", "What would change it:", f"  {told['change']}"]
     lines += ["", "Decisions, the last one last:"]
     for decision in told["decisions"]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from clatnm import config, status, trace
 from clatnm.dbus import service
@@ -26,6 +27,9 @@ from clatnm.translators import BACKENDS, available
 # A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
 _WAIT_S = 5.0
 _MAX_WAKES = 10_000
+# A world of a thousand connections is half a megabyte.
+_MAX_LINE = 1 << 24
+_SLAAC_BITS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +83,35 @@ def read_trace(name: str) -> Iterator[tuple[float, World]]:
     """The worlds in a file, `-` for standard input. ConfigError: it cannot be read, or is no trace."""
     try:
         if name == "-":
-            yield from trace.parse(sys.stdin)
+            yield from _possible(trace.parse(_lines(sys.stdin)))
         else:
             with Path(name).open(encoding="utf-8") as file:
-                yield from trace.parse(file)
+                yield from _possible(trace.parse(_lines(file)))
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"{name}: {what}", hint="a file that `clatnm daemon --record` wrote") from error
     except ParseError as error:
         raise ConfigError(f"{name}: {error.what}", hint="a file that `clatnm daemon --record` wrote") from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a file, which may be one that never ends. ParseError."""
+    for number in itertools.count(1):
+        line = file.readline(_MAX_LINE)
+        if not line:
+            return
+        if len(line) == _MAX_LINE:
+            raise ParseError(f"line {number} is not of a trace: it is too long")
+        yield line
+
+
+def _possible(worlds: Iterable[tuple[float, World]]) -> Iterator[tuple[float, World]]:
+    """The worlds that a daemon could have seen. ParseError for one that it could not."""
+    for at, world in worlds:
+        for prefix in itertools.chain.from_iterable(world.advertised_prefixes.values()):
+            if prefix.prefixlen != _SLAAC_BITS:  # RFC 4862 5.5.3 (d): with 64 bits of interface identifier
+                raise ParseError(f"at {at} s {prefix} is advertised for SLAAC, which takes a /64")
+        yield at, world
 
 
 async def now(*, config_dir: Path, state_dir: Path) -> Scene:
@@ -189,7 +213,15 @@ def as_text(scene: Scene) -> str:
     return "\n".join(map(status.printable, lines))
 
 
-_SHOWN = ("device", "clat_v6", "prefix", "gateway", "ipv4_mtu_bytes", "metric", "offered")
+# field of Plan → what people call it
+_SHOWN = {
+    "device": "device",
+    "clat_v6": "IPv6 address",
+    "prefix": "NAT64",
+    "gateway": "gateway",
+    "ipv4_mtu_bytes": "MTU",
+    "metric": "metric",
+}
 
 
 def _step_text(step: Step) -> str:
@@ -197,8 +229,10 @@ def _step_text(step: Step) -> str:
     if isinstance(step, Stop):
         return f"stop {plan.device}"
     if isinstance(step, Update):
-        changes = [(name, getattr(step.old, name), getattr(plan, name)) for name in _SHOWN]
-        told = ", ".join(f"{name} {old} → {new}" for name, old, new in changes if old != new)
-        return f"change {step.old.device}: {told or 'link-layer address'}"
+        changes = [(words, getattr(step.old, name), getattr(plan, name)) for name, words in _SHOWN.items()]
+        told = [f"{words} {old} → {new}" for words, old, new in changes if old != new]
+        if plan.offered != step.old.offered:
+            told.append("default route back" if plan.offered else "no default route, older connections may finish")
+        return f"change {step.old.device}: {', '.join(told) or 'link-layer address'}"
     route = f"default route with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
     return f"start {plan.device} ({plan.backend}): {plan.clat_v4} as {plan.clat_v6}, NAT64 {plan.prefix}, {route}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
 from clatnm.config import CONFIG_DIR, STATE_DIR
@@ -32,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         scenes = planner.replay(planner.read_trace(arguments.replay))
     else:
         scenes = [asyncio.run(planner.now(config_dir=arguments.config, state_dir=arguments.state))]
-    anything = False
+    scene, anything = None, False
     for scene in scenes:
         anything = anything or bool(scene.steps)
         print(json.dumps(planner.as_json(scene), ensure_ascii=False) if arguments.json else planner.as_text(scene))
+    if scene is None:
+        print("the trace is empty", file=sys.stderr)
     return EXIT_OK if anything else EXIT_NOTHING_TO_DO

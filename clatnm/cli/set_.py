@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
 
@@ -25,4 +26,26 @@ def run(arguments: argparse.Namespace) -> int:
     mode = parse_mode(arguments.mode)
     changed = asyncio.run(nm_profiles.set_mode(arguments.connection, mode))
     print(f"{printable(arguments.connection)}: CLAT mode {'is now' if changed else 'is already'} {mode}")
+    own_file = asyncio.run(_own_file(arguments.connection))
+    if own_file:
+        print(f"but it has no effect: {printable(own_file)}, and that goes before it", file=sys.stderr)
     return EXIT_OK if changed else EXIT_NOTHING_TO_DO
+
+
+async def _own_file(connection: str) -> str:
+    """`FILE says mode = MODE` where the running daemon takes the mode from a file of the connection's own, else ''."""
+    import json
+
+    from clatnm.config import CONFIG_DIR, CONNECTIONS_NAME
+    from clatnm.dbus import service
+    from clatnm.errors import BusError
+
+    try:
+        told = json.loads(await service.ask("Explain", connection))
+    except BusError:  # no daemon: nothing has an effect
+        return ""
+    for each in told:
+        for fact in each["evidence"]:
+            if fact["what"] == "mode" and fact["source"].startswith(str(CONFIG_DIR / CONNECTIONS_NAME)):
+                return f"{fact['source']} says mode = {fact['value']}"
+    return ""

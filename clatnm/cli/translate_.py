@@ -16,7 +16,7 @@ _BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun", "tayga")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("--uplink", required=True, metavar="IF", help="the interface that leads to the PLAT")
+    parser.add_argument("--uplink", required=True, metavar="IF", help="the interface that leads to the NAT64")
     parser.add_argument(
         "--plat-prefix",
         required=True,

@@ -96,7 +96,7 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "target-is-ipv4": (
         "[clatnm]\nplat-check-targets = 2001:db8::1\n",
         2,
-        "'2001:db8::1' is not an address",
+        "'2001:db8::1' is not an IPv4 address",
         "addresses with commas between them",
     ),
     "no-target": (
@@ -108,7 +108,25 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "no-flag": ("[clatnm]\ndns64 = maybe\n", 2, "'maybe' is neither yes nor no", "yes or no"),
     "negative-drain": ("[clatnm]\ndrain = -1\n", 2, "'-1' is no number of seconds", "0 to 86400"),
     "long-drain": ("[clatnm]\ndrain = 86401\n", 2, "'86401' is no number of seconds", "0 to 86400"),
-    "endless-drain": (f"[clatnm]\ndrain = {ENDLESS}\n", 2, f"'{ENDLESS}' is no number of seconds", "0 to 86400"),
+    "endless-drain": (f"[clatnm]\ndrain = {ENDLESS}\n", 2, f"'{ENDLESS[:199]}…", "0 to 86400"),
+    **{
+        f"target-{address}": (
+            f"[clatnm]\nplat-check-targets = 1.1.1.1, {address}\n",
+            2,
+            f"no host behind a NAT64 has the address {address}",
+            "IPv4 addresses that answer a ping; or plat-check = no",
+        )
+        for address in ("0.0.0.0", "127.0.0.1", "169.254.0.1", "224.0.0.1", "255.255.255.255")
+    },
+    **{
+        f"resolver-{address}": (
+            f"[clatnm]\ndns64-servers = 2001:db8::53, {address}\n",
+            2,
+            f"no resolver on the network can be {address}",
+            "it is asked over the connection",
+        )
+        for address in ("127.0.0.53", "::1", "ff02::fb", "::", "0.0.0.0")
+    },
     "unknown-key": ("[clatnm]\nmode = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
     "key-that-another-begins-with": ("[clatnm]\nmode = no\nmod = no\n", 3, "unknown key 'mod'", KEYS),
     "key-in-a-comment-before": ("[clatnm]\n# modus = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
@@ -128,6 +146,13 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "section-twice": ("[clatnm]\nmode = no\n[clatnm]\n", 3, "[clatnm] appears twice", FORM),
     "binary": ("[clatnm]\n\0\0\n", 2, "this line is not understood", FORM),
 }
+
+
+@pytest.mark.parametrize("word", ["none", "None", "NONE"])
+def test_none_may_be_written_in_any_case(word: str) -> None:
+    found = parse(f"[clatnm]\nprefix = {word}\nfallback-prefix = {word}\ndns64-servers = {word}\n")
+    assert replace(found, written=frozenset()) == Settings()
+    assert len(found.written) == 3
 
 
 @pytest.mark.parametrize(("text", "line", "what", "hint"), MISTAKES.values(), ids=MISTAKES)
@@ -176,6 +201,11 @@ def test_absent_file_means_defaults(tmp_path: Path) -> None:
 
 def test_file_is_found_in_its_directory(tmp_path: Path) -> None:
     (tmp_path / "clatnm.conf").write_text("[clatnm]\nmode = no\n")
+    assert config.load(tmp_path, backends=BACKENDS).mode is Mode.NO
+
+
+def test_mark_of_an_editor_before_the_text_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "clatnm.conf").write_bytes(b"\xef\xbb\xbf[clatnm]\r\nmode = no\r\n")
     assert config.load(tmp_path, backends=BACKENDS).mode is Mode.NO
 
 

@@ -93,6 +93,59 @@ def test_questions_are_asked_in_the_order_of_the_rules() -> None:
     assert set(order) == set(map(str, Reason))
 
 
+NETWORKD = replace(an_uplink(), manager="systemd-networkd")
+OWN_FILE = f"/etc/clatnm/connections.d/{UUID}.conf"
+
+
+@pytest.mark.parametrize(
+    ("world", "how"),
+    [
+        pytest.param(
+            a_world(uplinks=[replace(NETWORKD, mode=Mode.NO)]),
+            "Switch it on: `Mode=auto` in a section [X-Clatnm] of its .network file",
+            id="networkd-off",
+        ),
+        pytest.param(
+            a_world(uplinks=[NETWORKD]), "`Mode=no` in a section [X-Clatnm] of its .network file", id="networkd-on"
+        ),
+        pytest.param(
+            a_world(settings=Settings(connections={UUID: Settings(mode=Mode.NO, written=frozenset({"mode"}))})),
+            f"Switch it on: `mode = auto` in {OWN_FILE}",
+            id="own-file",
+        ),
+        pytest.param(
+            a_world(a_link(ipv4=("192.168.2.7",), default4=(a_route4(),)), uplinks=[NETWORKD]),
+            "To have both: `Mode=force` in a section [X-Clatnm] of its .network file",
+            id="networkd-native",
+        ),
+    ],
+)
+def test_mode_is_switched_where_it_is_kept(world: World, how: str) -> None:
+    found = told(world)
+    assert found["change"].endswith(how)
+    assert "clatnm set" not in found["change"]
+
+
+def test_ipv4_switched_off_is_known_from_the_manager() -> None:
+    found = told(a_world(uplinks=[replace(an_uplink(), ipv4_disabled=True)]))
+    assert facts(found)["ipv4"] == ("switched off in the profile", "NetworkManager", None)
+
+
+def test_nat64_that_has_not_answered_is_said_to_be_unknown() -> None:
+    health = PlatHealth(state=PlatState.UNKNOWN, since=NOW - 1)
+    found = told(replace(a_world(), plats={("wlan0", WELL_KNOWN): health}))
+    assert facts(found)[f"plat {WELL_KNOWN}"] == ("not known yet", "probe", 1)
+
+
+def test_values_stand_in_one_column() -> None:
+    alive = PlatHealth(state=PlatState.ALIVE, since=NOW)
+    lines = explain.as_text(told(replace(a_world(), plats={("wlan0", WELL_KNOWN): alive}))).splitlines()
+    known = lines[lines.index("What is known:") + 1 : lines.index("What would change it:") - 1]
+    values = ("auto", "none", "yes", str(WELL_KNOWN), "alive")
+    columns = {line.rindex(value) for line, value in zip(known, values, strict=True)}
+    assert columns == {len(f"  plat {WELL_KNOWN}  ")}
+
+
 def test_remedy_names_the_connection() -> None:
     found = told(a_world(uplinks=[an_uplink(mode=Mode.NO)]))
     assert found["change"] == "Switch it on: clatnm set 'Net of wlan0' auto"
@@ -111,7 +164,7 @@ def test_evidence_has_source_and_age() -> None:
     found = told(world)
     assert facts(found) == {
         "mode": ("auto", "default", None),
-        "ipv4": ("the network does without (DHCPv4 option 108)", "kernel", None),
+        "ipv4": ("the network does without (DHCPv4 option 108)", "overheard", None),
         "dhcp4": ("the network wants hosts without IPv4 (option 108)", "overheard", 9),
         "ipv6": ("yes", "kernel", None),
         "prefix": (f"{OWN_PREFIX}, chosen, from fe80::1, 1800 s left", "ra", None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,18 @@ def test_file_that_is_no_trace_is_refused_in_one_line(tmp_path: Path, content: b
     assert str(caught.value) == f"{file}: {what} (a file that `clatnm daemon --record` wrote)"
 
 
+def test_line_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^/dev/zero: line 1 is not of a trace: it is too long "):
+        list(planner.read_trace("/dev/zero"))
+
+
+def test_world_that_no_daemon_saw_is_refused(tmp_path: Path) -> None:
+    world = replace(WANTED, advertised_prefixes={"wlan0": frozenset({IPv6Network("2001:db8::/80")})})
+    (tmp_path / "trace").write_text(trace.line(world, NOW), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r": at 1000\.0 s 2001:db8::/80 is advertised for SLAAC, which takes a /64 "):
+        list(planner.read_trace(str(tmp_path / "trace")))
+
+
 def test_scene_as_text() -> None:
     plan = the_plan(WANTED)
     other = replace(plan, prefix=OWN_PREFIX, offered=False)
@@ -113,7 +125,7 @@ def test_scene_as_text() -> None:
         "at 1000.000 s:",
         f"  start clat-wlan0 (tun): {plan.clat_v4} as {plan.clat_v6}, NAT64 {WELL_KNOWN},"
         " default route with metric 150, MTU 1472",
-        f"  change clat-wlan0: prefix {WELL_KNOWN} → {OWN_PREFIX}, offered True → False",
+        f"  change clat-wlan0: NAT64 {WELL_KNOWN} → {OWN_PREFIX}, no default route, older connections may finish",
         "  stop clat-wlan0",
         "  wlan0: no CLAT, the network tells no NAT64 prefix, neither by its routers nor by DNS"
         " [mode=auto ipv4=none ipv6=yes pref64=none ret=no-pref64]",

@@ -15,7 +15,7 @@ import pytest
 from clatnm import byhand
 from clatnm.cli.main import main
 from clatnm.dbus import service
-from clatnm.errors import BusError, ConfigError
+from clatnm.errors import BusError, ConfigError, NoDaemonError
 from clatnm.kernel import netlink
 from clatnm.model import AddressKind, Choices, Mode
 from clatnm.translators import leftovers
@@ -35,6 +35,42 @@ def quiet_logging() -> Any:
 
 
 # set
+
+
+@pytest.fixture(autouse=True)
+def no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(*_: str) -> str:
+        raise NoDaemonError("nobody")
+
+    monkeypatch.setattr(service, "ask", ask)
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        ("/etc/clatnm/clatnm.conf", ""),
+        ("the connection", ""),
+        (
+            "/etc/clatnm/connections.d/x.conf",
+            "but it has no effect: /etc/clatnm/connections.d/x.conf says mode = force, and that goes before it\n",
+        ),
+    ],
+)
+def test_set_says_when_a_file_goes_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: str, note: str
+) -> None:
+    async def set_mode(connection: str, mode: Mode) -> bool:
+        return True
+
+    async def ask(member: str, connection: str) -> str:
+        assert (member, connection) == ("Explain", "Home")
+        return json.dumps([{"evidence": [{"what": "mode", "value": "force", "source": source}]}])
+
+    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
+    monkeypatch.setattr(service, "ask", ask)
+    assert main(["set", "Home", "no"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("Home: CLAT mode is now no\n", note)
 
 
 @pytest.mark.parametrize(("changed", "status", "line"), [(True, 0, "is now"), (False, 3, "is already")])
@@ -71,6 +107,15 @@ def test_set_that_is_refused_says_why(
 def test_set_with_a_bad_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nm_profiles, "set_mode", lambda *_: pytest.fail("nothing to ask"))
     assert main(["set", "x", "perhaps"]) == 2
+
+
+# plan
+
+
+def test_plan_of_an_empty_trace_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--replay", "/dev/null"]) == 3
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "the trace is empty\n")
 
 
 # status
