@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.e2e.clat import wait_on
 from tests.lab import snapshot
 from tests.lab.poll import eventually
-from tests.machines.inside import UNIT, systemctl
+from tests.machines.inside import UNIT, UNITS, systemctl
 from tests.machines.systemd_place import PROFILE, SERVICE, UPLINK, Place, journal, unit_property
 from tests.machines.systemd_traffic import has_route, ipv4_works, upload
 
@@ -95,8 +95,7 @@ def order_delays_nothing(place: Place) -> None:
         assert state == "inactive", f"NetworkManager is {state}"
     finally:
         systemctl("stop", SERVICE)
-        # As at boot: both in one transaction.
-        systemctl("start", SERVICE, "NetworkManager")
+        _together("Wants")
     times = _stamp("NetworkManager", "ActiveEnter"), _stamp(SERVICE, "InactiveExit")
     assert times[0] <= times[1], times
     wait_on(place.clat, UPLINK, timeout_s=90.0)
@@ -105,13 +104,23 @@ def order_delays_nothing(place: Place) -> None:
 
 def stops_before_the_network(place: Place) -> None:
     """As at shutdown: our routes go first, and fast."""
-    systemctl("stop", "NetworkManager", SERVICE)
+    _together("Conflicts")
     times = _stamp(SERVICE, "InactiveEnter"), _stamp("NetworkManager", "ActiveExit")
     assert times[0] <= times[1], times
     assert unit_property(SERVICE, "Result") == "success"
     assert f"clat-{UPLINK}" not in place.here.devices()
-    systemctl("start", SERVICE, "NetworkManager")
+    _together("Wants")
     wait_on(place.clat, UPLINK, timeout_s=90.0)
+
+
+def _together(how: str) -> None:
+    """Start (Wants) or stop (Conflicts) clatnm and NetworkManager in one transaction, as booting and shutting down do:
+    `systemctl start A B` makes two of it."""
+    units = f"{SERVICE} NetworkManager.service"
+    (UNITS / "together.target").write_text(f"[Unit]\n{how}={units}\nAfter={units}\n")
+    systemctl("daemon-reload")
+    systemctl("start", "together.target")
+    systemctl("stop", "together.target")
 
 
 def stop_leaves_nothing(place: Place) -> None:

@@ -14,13 +14,23 @@ from tests.lab.poll import eventually
 from tests.lab.topology import NETWORKS
 from tests.machines.inside import SkippedError, systemctl
 from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK, Place, journal
-from tests.machines.systemd_traffic import ipv4_works, restless
+from tests.machines.systemd_traffic import ipv4_works, restless, upload
 
 _TEST_MODE = Path("/sys/power/pm_test")
 _HOOK = Path("/usr/lib/systemd/system-sleep/carry")
 _NETWORKD_FILE = Path("/run/systemd/network/20-up0.network")
 _IPV6 = 0x86DD
 _DESTINATION = slice(14 + 24, 14 + 40)
+
+
+def resumes_here(place: Place) -> None:
+    """In the same network, connections go on."""
+    _needs_test_mode()
+    with upload() as flow, _test_mode():
+        _suspend()
+        wait_on(place.clat, UPLINK, timeout_s=120.0)
+        flow.goes_on()
+    ipv4_works()
 
 
 def resumes_elsewhere(place: Place) -> None:
@@ -49,15 +59,12 @@ def resumes_elsewhere_with_networkd(place: Place) -> None:
 
 
 def _suspend_and_wake(place: Place, old: str, new: str) -> None:
-    if not _TEST_MODE.exists():
-        raise SkippedError("this kernel has no test mode for suspending")
+    _needs_test_mode()
     prefixes = {network.letter: network.pref64 for network in NETWORKS if network.pref64}
     wait_on(place.clat, UPLINK, timeout_s=60.0)
     assert connection(place.clat, UPLINK)["translator"]["prefix"] == str(prefixes[old])
-    with _carried(place, new), restless(), _captured(place, new) as heard:
-        slept = _times_slept()
-        systemctl("suspend")
-        eventually(lambda: _times_slept() > slept, timeout_s=120.0, message="it wakes up")
+    with _test_mode(), _carried(place, new), restless(), _captured(place, new) as heard:
+        _suspend()
 
         def right() -> bool:
             told = connection(place.clat, UPLINK)
@@ -79,12 +86,31 @@ def _carried(place: Place, network: str) -> Iterator[None]:
     bridge = f"br{network.upper()}"
     _HOOK.write_text(f"#!/bin/sh\n[ $1 != pre ] || ip -n {place.switch.netns} link set {PORT} master {bridge}\n")
     _HOOK.chmod(0o755)
+    try:
+        yield
+    finally:
+        _HOOK.unlink()
+
+
+def _needs_test_mode() -> None:
+    if not _TEST_MODE.exists():
+        raise SkippedError("this kernel has no test mode for suspending")
+
+
+@contextlib.contextmanager
+def _test_mode() -> Iterator[None]:
     _TEST_MODE.write_text("freezer")
     try:
         yield
     finally:
         _TEST_MODE.write_text("none")
-        _HOOK.unlink()
+
+
+def _suspend() -> None:
+    """Returns when the machine has woken up again."""
+    slept = _times_slept()
+    systemctl("suspend")
+    eventually(lambda: _times_slept() > slept, timeout_s=120.0, message="it wakes up")
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ REST: Mapping[str, Callable[[Place], None]] = {
     "works-behind-firewalld": network.works_behind_firewalld,
     "asks-the-links-own-resolvers": network.asks_the_links_own_resolvers,
     "connections-outlive-native-ipv4": network.connections_outlive_native_ipv4,
+    "resumes-here-with-connections": suspend.resumes_here,
     "resumes-elsewhere": suspend.resumes_elsewhere,
     "resumes-elsewhere-with-networkd": suspend.resumes_elsewhere_with_networkd,
 }
