@@ -57,11 +57,16 @@ def be_patient() -> None:
         defaults["timeout_s"] *= _PATIENCE
 
 
-def has_tcx() -> bool:
-    """By the kernel's version: what the programs find out for themselves is what is tested."""
+def kernel_release() -> tuple[int, int]:
+    """As (6, 12)."""
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     assert found is not None
-    return (int(found[1]), int(found[2])) >= _FIRST_WITH_TCX
+    return int(found[1]), int(found[2])
+
+
+def has_tcx() -> bool:
+    """By the kernel's version: what the programs find out for themselves is what is tested."""
+    return kernel_release() >= _FIRST_WITH_TCX
 
 
 def derived(unit: str, changes: Mapping[str, str | None]) -> str:

@@ -21,9 +21,10 @@ from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged
 from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab import snapshot
 from tests.lab.poll import eventually
-from tests.machines.inside import Report, Sandboxed, be_patient, has_tcx, precompiled
+from tests.machines.inside import Report, Sandboxed, be_patient, has_tcx, kernel_release, precompiled
 
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
+TYPED_TEST_RUNS = (5, 14)
 PACKETS = 3000
 
 
@@ -44,8 +45,8 @@ def main() -> int:
             if backend == "ebpf" and not has_tcx():
                 print(f"skip {backend}: no tcx before Linux 6.6", flush=True)
                 continue
-            with report.check(f"{backend}-carries-traffic-with-the-rights-of-the-service"):
-                carries(rig, backend)
+            with report.check(f"{backend}-in-the-sandbox-of-the-service"):
+                carries(report, rig, backend)
                 same(rig, before)
             for victim in ("worker", "supervisor"):
                 with report.check(f"{backend}-killed-{victim}-leaves-nothing"):
@@ -76,6 +77,11 @@ def vectors_agree() -> None:
 def generated_agree(packets: int) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}", flush=True)
+    if kernel_release() < TYPED_TEST_RUNS:
+        # Such a kernel changes TCP's GSO packets alone, and those of a test run are of no type.
+        print("skip generated-gso-packets: a test run has them since Linux 5.14", flush=True)
+        whole = fuzz._run
+        fuzz._run = lambda comparison, case: Kind.NOT_OURS if case.gso_size else whole(comparison, case)
     summary = fuzz.fuzz(seed, packets)
     print(fuzz.table(summary), flush=True)
     assert summary.total() == packets
@@ -97,23 +103,28 @@ def loads(found: dict[str, str]) -> None:
     assert (found["ebpf"] == "") is has_tcx(), found
 
 
-def carries(rig: Rig, backend: str) -> None:
-    """TCP checked by its hash, UDP, echo, fragments; both ways."""
+def carries(report: Report, rig: Rig, backend: str) -> None:
+    """Both ways: TCP checked by its hash, datagrams, echo, fragments, and packets that just fit."""
     what = ("--backend", backend, "--uplink", "wan0", "--plat-prefix", str(PREFIX), "--clat-v6-addr", str(CLAT))
     with Sandboxed("translate", "/usr/bin/clatnm", "translate", *what, netns=rig.host.netns) as unit:
         eventually(lambda: "ready " in unit.log(), message="the ready line")
-        everything(rig)
+        with report.check(f"{backend}-echo"):
+            traffic.ping(rig.host)
+            traffic.ping(rig.server, "-I", str(SERVER6), address=str(CLAT))
+        with report.check(f"{backend}-largest-packets"):
+            largest = rig.host.ip_json("link", "show", "dev", "clat-wan0")[0]["mtu"] - 28
+            for size in (largest - 40, largest - 20, largest):
+                traffic.ping(rig.host, "-M", "do", "-s", str(size))
+                traffic.exchange(rig, size)
+        with report.check(f"{backend}-datagrams-and-fragments"):
+            traffic.ping(rig.host, "-s", "4000")
+            for size in (20, 1200, 4000, 20000):
+                traffic.exchange(rig, size)
+        with report.check(f"{backend}-download"):
+            traffic.download(rig.host, traffic.MIB)
+        with report.check(f"{backend}-upload"):
+            traffic.upload(rig.host, traffic.MIB)
     assert "Traceback" not in unit.log(), unit.log()
-
-
-def everything(rig: Rig) -> None:
-    traffic.ping(rig.host)
-    traffic.ping(rig.server, "-I", str(SERVER6), address=str(CLAT))
-    traffic.ping(rig.host, "-s", "4000")
-    for size in (20, 1200, 4000, 20000):
-        traffic.exchange(rig, size)
-    traffic.download(rig.host, traffic.MIB)
-    traffic.upload(rig.host, traffic.MIB)
 
 
 def dies(rig: Rig, backend: str, victim: str) -> None:
