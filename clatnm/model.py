@@ -303,6 +303,8 @@ class World:
     links: Mapping[str, Link] = field(default_factory=dict)
     prefixes: Mapping[str, tuple[PrefixCandidate, ...]] = field(default_factory=dict)
     """Per interface name, from all sources; of each source best first; expired ones already gone."""
+    without_ipv6_since: Mapping[str, float] = field(default_factory=dict)
+    """Per interface name, where there is a carrier and no IPv6."""
     told_since: Mapping[str, float] = field(default_factory=dict)
     """Per interface name, since when there has been a prefix all the time."""
     reports: Mapping[str, tuple[SourceReport, ...]] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from clatnm.kernel.netlink import Monitor
 from clatnm.kernel.steady import PATIENCE_S, Steady
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
 from clatnm.policy.prefixes import asks_dns, to_probe
+from clatnm.policy.verdict import has_ipv6
 from clatnm.uplinks.managers import Managers
 from clatnm.uplinks.networkd import Networkd
 from clatnm.uplinks.networkmanager import NetworkManager
@@ -51,6 +52,7 @@ class Observer:
         self._steady = Steady()
         self._roaming = Roaming()
         self._told_since: dict[str, float] = {}
+        self._without_ipv6_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
         self._waiting: asyncio.TimerHandle | None = None
         self._networkd = Networkd()
@@ -110,11 +112,14 @@ class Observer:
         names = [uplink.interface for uplink in uplinks]
         prefixes = {uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks}
         self._told_since = {name: self._told_since.get(name, now) for name, told in prefixes.items() if told}
+        without = {name for name in names if (link := self._links.get(name)) and link.carrier and not has_ipv6(link)}
+        self._without_ipv6_since = {name: self._without_ipv6_since.get(name, now) for name in without}
         return World(
             uplinks=uplinks,
             links=self._links,
             prefixes=prefixes,
             told_since=self._told_since,
+            without_ipv6_since=self._without_ipv6_since,
             reports={name: self._reports(name, now) for name in names},
             advertised_mtus={name: mtu for name in names if (mtu := self.adverts.mtu(name))},
             advertised_prefixes={name: self.adverts.slaac_prefixes(name, now) for name in names},

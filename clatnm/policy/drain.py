@@ -21,6 +21,9 @@ from clatnm.policy.verdict import Case
 
 # Native IPv4 that goes again within this time costs no new start.
 LINGER_S = 10.0
+# IPv6 that is gone while the carrier stays comes back, mostly: a network manager that applies a changed profile takes
+# everything away first, for up to 1.5 s (NetworkManager 1.42).
+HOLD_S = 3.0
 # How often to look whether anybody still uses a translator that has no route.
 CHECK_S = 5.0
 
@@ -75,6 +78,8 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
         return ()
     if reason is Reason.NATIVE_IPV4:
         return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
+    if reason is Reason.NO_IPV6:
+        return tuple(plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world)))
     if reason is Reason.BACKING_OFF:  # what should have taken its place could not: so one of them goes on
         kept = [plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world))]
         offered = any(plan.offered for plan in kept)
@@ -128,8 +133,11 @@ def _withdrawn(run: Running, this: Case, link: Link, *, world: World) -> Plan | 
 
 def _unchanged(run: Running, this: Case, link: Link, *, world: World) -> Plan | None:
     """As it is, but for what the link decides."""
-    if not this.ipv6 or not _alive(run.plan, this, world=world):
+    if not _alive(run.plan, this, world=world):
         return None
+    if not this.ipv6:
+        lost_at = world.without_ipv6_since.get(run.plan.interface)
+        return run.plan if lost_at is not None and this.now < lost_at + HOLD_S else None
     path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(run.plan.interface))
     return replace(run.plan, **path._asdict())
 

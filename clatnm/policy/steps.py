@@ -61,6 +61,7 @@ def wake_at(world: World, now: float) -> float | None:
         for uplink in world.uplinks
         if uplink.interface in world.told_since
     ]
+    times += [since + drain.HOLD_S for since in world.without_ipv6_since.values()]
     for run in world.running.values():
         limit_s = world.settings.of(run.plan.uuid).drain_s
         check = drain.next_check(run, limit_s=limit_s, now=now)

@@ -58,7 +58,7 @@ class Case:
 
     @property
     def ipv6(self) -> bool:
-        return self.link is not None and self.link.carrier and bool(self.link.default6) and has_global_ipv6(self.link)
+        return self.link is not None and has_ipv6(self.link)
 
     @property
     def ipv4(self) -> str:
@@ -128,9 +128,10 @@ def _is_native(address: IPv4Address) -> bool:
     return not (address.is_link_local or address.is_loopback or address in CONTINUITY_PREFIX)
 
 
-def has_global_ipv6(link: Link) -> bool:
-    """Some address that a packet to the Internet could come from."""
-    return any(not (a.address.is_link_local or a.address.is_loopback) for a in link.addresses6)
+def has_ipv6(link: Link) -> bool:
+    """A carrier, a default route, and some address that a packet to the Internet could come from."""
+    able = any(not (a.address.is_link_local or a.address.is_loopback) for a in link.addresses6)
+    return link.carrier and bool(link.default6) and able
 
 
 def _not_an_uplink(this: Case) -> bool:

@@ -26,6 +26,7 @@ from clatnm.model import (
 )
 from clatnm.policy import plat
 from clatnm.policy.plat import Plat
+from clatnm.policy.verdict import has_ipv6
 from clatnm.proto.ndp import Preference, RouterAdvert
 from clatnm.proto.pref64 import Pref64Option
 from tests.unit.policy.machine import Machine
@@ -44,6 +45,7 @@ class Story(Machine):
         self.dns: tuple[PrefixCandidate, ...] = ()
         self.dns_settled = True
         self.plats: dict[IPv6Network, Plat] = {}
+        self._lost_at: float | None = None
         self.starts = 0
         self.stops = 0
         self.told: list[tuple[float, str]] = []
@@ -61,10 +63,18 @@ class Story(Machine):
         )
         return replace(
             super().world(),
+            without_ipv6_since=self._without_ipv6(),
             prefixes={NAME: (*heard, *fixed)},
             reports={NAME: reports},
             plats={(NAME, prefix): plat.health(known, self.now) for prefix, known in self.plats.items()},
         )
+
+    def _without_ipv6(self) -> dict[str, float]:
+        """As the observer tells it."""
+        link = self.facts.links.get(NAME)
+        lost = link is not None and link.carrier and not has_ipv6(link)
+        self._lost_at = (self._lost_at if self._lost_at is not None else self.now) if lost else None
+        return {} if self._lost_at is None else {NAME: self._lost_at}
 
     def state(self) -> str:
         """`native`, `clat PREFIX`, `clat PREFIX; PREFIX drains`, or `none (reason)`."""
@@ -127,6 +137,19 @@ class Story(Machine):
     def _link(self, addresses4: frozenset[IPv4Address], default4: tuple[object, ...]) -> None:
         link = replace(self.facts.links[NAME], addresses4=addresses4, default4=default4)  # type: ignore[arg-type]
         self.facts = replace(self.facts, links={**self.facts.links, NAME: link})
+
+    def no_route(self) -> None:
+        """The IPv6 default route goes."""
+        self.facts = replace(self.facts, links={NAME: replace(self.facts.links[NAME], default6=())})
+
+    def route(self) -> None:
+        """And comes back."""
+        self.facts = replace(self.facts, links={NAME: replace(self.facts.links[NAME], default6=a_link().default6)})
+
+    def unplug(self) -> None:
+        """The carrier goes, and IPv6 with it."""
+        link = replace(self.facts.links[NAME], carrier=False, default6=(), addresses6=())
+        self.facts = replace(self.facts, links={NAME: link})
 
     def addresses(self, *addresses: str | Address6) -> None:
         """The link's IPv6 addresses from now on."""

@@ -10,7 +10,7 @@ from ipaddress import IPv6Network
 import pytest
 
 from clatnm.model import Reason
-from clatnm.policy.drain import LINGER_S
+from clatnm.policy.drain import HOLD_S, LINGER_S
 from clatnm.proto.ndp import Preference
 from tests.unit.policy.story import NAME, Story
 from tests.unit.policy.worlds import OWN_PREFIX, WELL_KNOWN, a_link, an_address
@@ -128,6 +128,45 @@ def test_drain_ends_with_its_prefix() -> None:
     story.at(10, story.lease, lambda: story.users(2))
     story.at(100)
     assert story.told[-1] == (64, "native-ipv4")
+
+
+# IPv6 that goes
+
+
+def test_ipv6_that_comes_back_in_time_was_never_missed() -> None:
+    # nmcli device reapply: NetworkManager takes addresses and routes away and puts them back
+    story = Story()
+    story.at(0, lambda: story.ra(WELL_KNOWN))
+    before = story.only()
+    story.at(10, story.no_route)
+    assert story.only() == before
+    story.at(11.5, story.route)
+    assert story.told == [(0, ON)]
+    assert (story.starts, story.stops) == (1, 0)
+
+
+def test_ipv6_that_stays_away_ends_it() -> None:
+    story = Story()
+    story.at(0, lambda: story.ra(WELL_KNOWN))
+    story.at(10, story.no_route)
+    story.at(30)
+    assert story.told == [(0, ON), (10 + HOLD_S, "no-ipv6")]
+
+
+def test_drain_outlives_a_moment_without_ipv6() -> None:
+    story = Story()
+    story.at(0, lambda: story.ra(WELL_KNOWN))
+    story.at(10, story.lease, story.no_route, lambda: story.users(1))
+    story.at(11, story.route)
+    story.at(60)
+    assert story.told == [(0, ON), (10, f"native-ipv4; {DRAINS}")]
+
+
+def test_carrier_that_goes_ends_it_at_once() -> None:
+    story = Story()
+    story.at(0, lambda: story.ra(WELL_KNOWN))
+    story.at(10, story.unplug)
+    assert story.told == [(0, ON), (10, "no-ipv6")]
 
 
 # Routers
