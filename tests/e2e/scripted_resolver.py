@@ -39,8 +39,8 @@ def forgeries(query: dns.message.Message) -> Iterator[bytes]:
 def serve(script: str, udp: socket.socket, elsewhere: socket.socket) -> None:
     while True:
         data, peer = udp.recvfrom(4096)
-        print(f"asked over UDP by {peer[0]}", flush=True)
         query = dns.message.from_wire(data)
+        print(f"asked over UDP for {query.question[0].name} by {peer[0]}", flush=True)
         response = dns.message.make_response(query, recursion_available=True)
         if script == "silent":
             continue
@@ -60,9 +60,9 @@ def serve_tcp(tcp: socket.socket) -> None:
     while True:
         connection, peer = tcp.accept()
         with connection, connection.makefile("rb") as incoming:
-            print(f"asked over TCP by {peer[0]}", flush=True)
-            size = int.from_bytes(incoming.read(2), "big")
-            wire = answer(dns.message.from_wire(incoming.read(size)), TRUE).to_wire()
+            query = dns.message.from_wire(incoming.read(int.from_bytes(incoming.read(2), "big")))
+            print(f"asked over TCP for {query.question[0].name} by {peer[0]}", flush=True)
+            wire = answer(query, TRUE).to_wire()
             connection.sendall(len(wire).to_bytes(2, "big") + wire)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -104,9 +105,10 @@ def packets(lab: Lab) -> tuple[int, int]:
 
 
 @pytest.fixture
-def counting(clean_lab: Lab) -> Lab:
-    clean_lab.a.nft(f"table ip6 count {{}}\ndelete table ip6 count\n{COUNT_PER_PREFIX}")
-    return clean_lab
+def counting(clean_lab: Lab) -> Iterator[Lab]:
+    clean_lab.a.nft(COUNT_PER_PREFIX)
+    yield clean_lab
+    clean_lab.a.nft("delete table ip6 count\n")
 
 
 def test_connection_keeps_its_prefix_while_new_ones_use_the_new_one(counting: Lab) -> None:
