@@ -25,7 +25,7 @@ test-versions: ## what touches libraries, with the oldest ones and with dbus-fas
 	@tools/versions.sh $(ARGS)
 
 test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, an hour)
-	@tools/packages.sh test
+	@tools/packages.sh machines
 	@tools/venv.sh
 	@.venv/bin/python -m tests.machines matrix $(ARGS)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Installs the system packages that are missing, and only those: `packages.sh install` for clatnm itself,
-# `packages.sh lab` for the lab too, `packages.sh test` for all of that and the linters.
+# `packages.sh lab` for the lab too, `packages.sh test` for all of that and the linters, `packages.sh machines` for
+# all of that and guests under qemu.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -9,7 +10,8 @@ case ${1-} in
 install) scopes="install" ;;
 lab) scopes="install lab" ;;
 test) scopes="install lab test" ;;
-*) echo "usage: packages.sh install|lab|test" >&2 && exit 2 ;;
+machines) scopes="install lab test machines" ;;
+*) echo "usage: packages.sh install|lab|test|machines" >&2 && exit 2 ;;
 esac
 
 # What shows that it is there (a program, or `venv`)   Debian, Ubuntu     Fedora            for
@@ -36,9 +38,9 @@ table='
     ethtool            ethtool            ethtool           test
     gdbus              libglib2.0-bin     glib2             test
     debootstrap        debootstrap        debootstrap       test
-    busybox            busybox-static     busybox           test
-    mkfs.ext4          e2fsprogs          e2fsprogs         test
-    qemu-system-x86_64 qemu-system-x86    qemu-system-x86   test
+    busybox            busybox-static     busybox           machines
+    mkfs.ext4          e2fsprogs          e2fsprogs         machines
+    qemu-system-x86_64 qemu-system-x86    qemu-system-x86   machines
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
     networkctl         systemd            systemd-networkd  test

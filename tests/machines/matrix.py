@@ -23,6 +23,10 @@ _OLDEST = Machine("trixie", "5.10")
 PLACES: Mapping[str, Sequence[Machine]] = {
     "kernels": (_OLDEST, *_NATIVE),
     "uplinks": (_OLDEST, *_NATIVE),
+    "systemd": _NATIVE,
+    "wifi": (_NATIVE[1],),
+    "wifi_mixed": (_NATIVE[1],),
+    "wifi_roam": (_NATIVE[1],),
 }
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""
