@@ -26,10 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from clatnm import log
     from clatnm.daemon import Daemon
+    from clatnm.errors import ConfigError
 
     async def work() -> None:
         await Daemon(config_dir=arguments.config, state_dir=arguments.state, record=arguments.record).run()
 
+    if arguments.record == Path("-"):
+        raise ConfigError("a trace goes into a file", hint="--record FILE")
     log.setup(verbose=arguments.verbose)
     # systemd's watchdog sends SIGABRT: its log is to say where we hung.
     if sys.stderr is not None:

@@ -82,8 +82,9 @@ class Bus:
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
             if connection is not None and isinstance(error, asyncio.TimeoutError):
                 connection.disconnect()  # dbus-next would keep the socket, and the loop its reader, for ever
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "no answer"
             raise BusError(
-                f"cannot connect to the system bus: {str(error) or 'no answer'}",
+                f"cannot connect to the system bus: {why}",
                 hint="is dbus-daemon or dbus-broker running?",
             ) from error
         return cls(connection)

@@ -244,3 +244,8 @@ def test_cleanup_says_what_it_found(
     monkeypatch.setattr(leftovers, "cleanup", lambda kernel: found)
     assert main(["cleanup"]) == status
     assert capsys.readouterr().out.splitlines() == [out.format(name) for name in found or [""]]
+
+
+def test_daemon_records_into_no_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["daemon", "--record", "-"]) == 2
+    assert capsys.readouterr().err == "error: a trace goes into a file (--record FILE)\n"
