@@ -33,7 +33,6 @@ _IPV4_AT: Final = _IPV6_AT + 20
 _BUFFER_BYTES: Final = _IPV4_AT + 65536 + 256
 _ICMPV6: Final = bytes((58,))
 _NEIGHBOUR: Final = (bytes((NEIGHBOR_SOLICITATION,)), bytes((NEIGHBOR_ADVERTISEMENT,)))
-_ECHOES: Final = (b"\x80", b"\x81")
 _PLAIN: Final = (vnet.BLANK, 0)
 
 
@@ -147,10 +146,17 @@ class Forwarder:
 
         While they are awaited, what they would never leave to us is no work of theirs.
         """
-        if self._hooked or (self._expecting and not _is_simple(data[vnet.SIZE :])):
+        if self._hooked or (self._expecting and not self._is_simple(data)):
             self._slow.to_ipv4(data, link_bytes=0, forward=self._write_tun, reply=self._send_uplink)
         else:
             self._counters.to_ipv6.drop(Loss.NOT_IPV4)
+
+    def _is_simple(self, data: bytes) -> bool:
+        """Would hooks translate it? They take exactly what is translated in place."""
+        flags, _, _, gso_size, _, _ = vnet.HEADER.unpack_from(data)
+        buf = bytearray(_IPV6_AT) + data[vnet.SIZE :]
+        partial = bool(flags & vnet.NEEDS_CSUM)
+        return self._inplace.to_ipv4(buf, _IPV6_AT, len(buf), partial, gso_size) != DECLINED
 
     def _odd_from_uplink(self, data: bytes) -> None:
         link_bytes = self._link.header_bytes
@@ -165,18 +171,6 @@ class Forwarder:
 
     def _write_tun(self, packet: bytes, flow: Flow, now: float) -> bool:
         return self._tun.send(vnet.BLANK + packet, flow)
-
-
-def _is_simple(packet: bytes) -> bool:
-    """Is it of the kinds of IPv6 packets that hooks translate?"""
-    match packet[6]:
-        case 6:
-            return True
-        case 17:
-            return packet[46:48] != b"\0\0"
-        case 58:
-            return packet[40:41] in _ECHOES
-    return False
 
 
 class _Buffer:

@@ -58,7 +58,7 @@ class Namespace:
     def popen(self, *argv: str, name: str | None = None, env: Mapping[str, str] | None = None) -> Service:
         """Start a command here in the background; it is ended at the latest by the next reset of the lab."""
         self._popen_count += 1
-        service = self._spawn(name or f"popen-{self._popen_count}", [*self.enter(), *argv], env=env)
+        service = self._spawn(name or f"{self.name}-popen-{self._popen_count}", [*self.enter(), *argv], env=env)
         self.services.append(service)
         return service
 

@@ -245,6 +245,13 @@ def test_while_hooks_are_awaited_only_what_they_would_leave_is_theirs(bench: Ben
     assert (flow.slow + flow.held + sum(flow.drops.values()) > 0) is not is_simple
 
 
+def test_padding_that_hooks_decline_is_no_loss_while_they_are_awaited(bench: Bench) -> None:
+    bench.forwarder.reconfigure(replace(bench.config, expecting=True))
+    assert bench.out(ipv6(segment6(udp(PAYLOAD), UDP), UDP) + bytes(13)) == []
+    (packet,) = bench.drain(bench.host)
+    assert verifies(packet[10:])
+
+
 def test_what_hooks_leave_is_answered_on_the_wire(bench: Bench) -> None:
     bench.forwarder.reconfigure(replace(bench.config, hooked=True))
     ((_, answer),) = bench.out(ipv6(segment6(udp(PAYLOAD), UDP), UDP, hop_limit=1))
