@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network
 
 from clatnm import config
-from clatnm.errors import ConfigError, HostError, TranslatorError
+from clatnm.errors import ConfigError, TranslatorError
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
 from clatnm.model import (
@@ -30,7 +30,7 @@ from clatnm.model import (
 from clatnm.policy.addressing import device_name
 from clatnm.policy.plan import decide
 from clatnm.status import EXPLANATIONS
-from clatnm.translators import available
+from clatnm.translators import available, faults, sharing
 from clatnm.translators.base import Translator
 
 log = logging.getLogger(__name__)
@@ -78,11 +78,7 @@ class _Planner:
         self._wish = wish
         self._host = host
         self.backends = available(host)
-        try:
-            self._secret = config.load_secret(config.STATE_DIR)
-        except HostError as error:
-            log.warning("%s", error)
-            self._secret = config.fresh_secret()
+        self._secret = config.some_secret(config.STATE_DIR)
 
     async def plan(self, current: Plan | None) -> Plan | str:
         """The plan for the world as it is now, or why there is none."""
@@ -108,10 +104,8 @@ class _Planner:
             prefixes={wish.uplink: (candidate,)},
             running={} if current is None else {current.key: Running(plan=current, state=RunState.ON)},
             # What was not asked for need not be tried: that takes longer than all of deciding.
-            backends={
-                name: backend.probe() for name, backend in self.backends.items() if wish.backend in ("auto", name)
-            },
-            sharing_backends=frozenset(name for name, backend in self.backends.items() if backend.shares),
+            backends=faults({name: it for name, it in self.backends.items() if wish.backend in ("auto", name)}),
+            sharing_backends=sharing(self.backends),
             # One device, and it stays: what changes, changes in it.
             settings=Settings(backend=wish.backend, drain_s=0),
             secret=self._secret,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ from clatnm.errors import ConfigError, HostError, ParseError
 from clatnm.model import Mode, Settings
 from clatnm.proto.nat64 import parse_prefix
 
+log = logging.getLogger(__name__)
+
 CONFIG_DIR = Path("/etc/clatnm")
 STATE_DIR = Path("/var/lib/clatnm")
 CONFIG_NAME = "clatnm.conf"
@@ -25,6 +28,7 @@ CONNECTIONS_NAME = "connections.d"
 
 _SECTION = "clatnm"
 _SECRET_BYTES = 32
+_KEPT_AS = "secret"
 _SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
 _MAX_TOLD = 200  # characters of a mistake; values can be of any length
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -220,8 +224,16 @@ def _fault(text: str, source: str, pattern: str, what: str, hint: str) -> Config
     return ConfigError(f"{source}:{next(numbers, 1)}: {told}", hint=hint)
 
 
-def fresh_secret() -> bytes:
-    """A new secret for `load_secret`'s purpose."""
+def some_secret(directory: Path) -> bytes:
+    """`load_secret`, or where none can be kept, one for this time, with a warning."""
+    try:
+        return load_secret(directory)
+    except HostError as error:
+        log.warning("%s", error)
+        return _fresh_secret()
+
+
+def _fresh_secret() -> bytes:
     return secrets.token_bytes(_SECRET_BYTES)
 
 
@@ -230,13 +242,13 @@ def load_secret(directory: Path) -> bytes:
 
     HostError when it cannot be kept.
     """
-    path = directory / "secret"
+    path = directory / _KEPT_AS
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = path.read_bytes() if path.exists() else b""
         if len(secret) >= _SECRET_BYTES:
             return secret
-        secret = fresh_secret()
+        secret = _fresh_secret()
         # Written aside and renamed, so that a crash leaves either no secret or a whole one.
         fresh = directory / f"secret.{os.getpid()}"
         fresh.unlink(missing_ok=True)

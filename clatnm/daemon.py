@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clatnm import __version__, config, status, trace
+from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.suspend import Suspend
@@ -30,7 +31,7 @@ from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, trying, wake_at, wanted
 from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
-from clatnm.translators import BACKENDS, available
+from clatnm.translators import BACKENDS, available, faults, sharing
 from clatnm.translators.leftovers import cleanup
 from clatnm.translators.process import Spare
 
@@ -39,11 +40,6 @@ log = logging.getLogger(__name__)
 _RECONNECT_S = 1.0
 _READING_S = 5.0
 _RESUME_JUMP_S = 1.0
-
-
-def boottime() -> float:
-    """CLOCK_BOOTTIME in seconds: lifetimes run on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Daemon:
@@ -70,11 +66,7 @@ class Daemon:
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
-        try:
-            self._secret = config.load_secret(self._state_dir)
-        except HostError as error:
-            log.warning("%s", error)
-            self._secret = config.fresh_secret()
+        self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set)
         await self._clean()
         spare = Spare()
@@ -194,8 +186,8 @@ class Daemon:
             self._observer.world(self._settings, now),
             running=self._supervisor.running(),
             retries=self._supervisor.retries,
-            backends={name: backend.probe() for name, backend in self._backends.items()},
-            sharing_backends=frozenset(name for name, backend in self._backends.items() if backend.shares),
+            backends=faults(self._backends),
+            sharing_backends=sharing(self._backends),
             secret=self._secret,
         )
 

@@ -102,6 +102,7 @@ class Observer:
         self._attachment.follow({name: link for name, link in self._links.items() if name in followed})
         now = self._clock()
         self._known.follow(self._links, {name for name in followed if not self.adverts.candidates(name, now)})
+        self._date(settings, now)
         world = replace(self.world(settings, now), running=running)
         asked = [uplink for uplink in uplinks if asks_dns(uplink, world, now)]
         self._dns64.follow(self._links, {uplink.interface: self._resolvers(uplink, world, now) for uplink in asked})
@@ -110,14 +111,10 @@ class Observer:
         """What is known, but for what only the daemon knows: translators, failures, backends, the secret."""
         uplinks = self._manager.uplinks()
         names = [uplink.interface for uplink in uplinks]
-        prefixes = {uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks}
-        self._told_since = {name: self._told_since.get(name, now) for name, told in prefixes.items() if told}
-        without = {name for name in names if (link := self._links.get(name)) and link.carrier and not has_ipv6(link)}
-        self._without_ipv6_since = {name: self._without_ipv6_since.get(name, now) for name in without}
         return World(
             uplinks=uplinks,
             links=self._links,
-            prefixes=prefixes,
+            prefixes={uplink.interface: self._prefixes(uplink, settings, now) for uplink in uplinks},
             told_since=self._told_since,
             without_ipv6_since=self._without_ipv6_since,
             reports={name: self._reports(name, now) for name in names},
@@ -142,6 +139,15 @@ class Observer:
         if told is not None:
             sent, received = told
             self._plats.traffic(plan.key, plan.interface, plan.prefix, sent=sent, received=received)
+
+    def _date(self, settings: Settings, now: float) -> None:
+        """Note since when there is what nobody dates: a prefix, or a carrier without IPv6."""
+        uplinks = self._manager.uplinks()
+        told = [uplink.interface for uplink in uplinks if self._prefixes(uplink, settings, now)]
+        links = [link for uplink in uplinks if (link := self._links.get(uplink.interface))]
+        without = [link.name for link in links if link.carrier and not has_ipv6(link)]
+        self._told_since = {name: self._told_since.get(name, now) for name in told}
+        self._without_ipv6_since = {name: self._without_ipv6_since.get(name, now) for name in without}
 
     def _prefixes(self, uplink: Uplink, settings: Settings, now: float) -> tuple[PrefixCandidate, ...]:
         name = uplink.interface

@@ -6,23 +6,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from clatnm import config, status, trace
+from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
-from clatnm.errors import ConfigError, HostError, NoDaemonError, ParseError
+from clatnm.errors import ConfigError, NoDaemonError, ParseError
 from clatnm.kernel.host import Host
 from clatnm.model import DEVICE_PREFIX, Plan, Settings, Step, Stop, Update, Verdict, World
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.policy.rehearsal import Rehearsal
 from clatnm.policy.steps import diff, wake_at, wanted
-from clatnm.translators import BACKENDS, available
+from clatnm.translators import BACKENDS, available, faults, sharing
 
 # A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
 _WAIT_S = 5.0
@@ -130,22 +130,22 @@ async def now(*, config_dir: Path, state_dir: Path) -> Scene:
 async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, World]:
     """Observe until nothing more is to be expected, as a daemon that has just started."""
     host, changed = Host(), asyncio.Event()
-    observer = Observer(host, clock=_boottime, changed=changed.set)
-    backends = available(host)
+    observer = Observer(host, clock=boottime, changed=changed.set)
+    backends, secret = available(host), config.some_secret(state_dir)
     bus: Bus | None = None
     try:
         bus = await Bus.connect()
         await observer.attach(bus)
-        end = _boottime() + _WAIT_S
+        end = boottime() + _WAIT_S
         while True:
             changed.clear()
             await observer.look(settings, {})
-            at = _boottime()
+            at = boottime()
             world = replace(
                 observer.world(settings, at),
-                backends={name: backend.probe() for name, backend in backends.items()},
-                sharing_backends=frozenset(name for name, backend in backends.items() if backend.shares),
-                secret=_secret(state_dir),
+                backends=faults(backends),
+                sharing_backends=sharing(backends),
+                secret=secret,
             )
             if at >= end or _is_settled(world, at):
                 return at, world
@@ -161,23 +161,12 @@ async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, Worl
         await host.close()
 
 
-def _secret(state_dir: Path) -> bytes:
-    try:
-        return config.load_secret(state_dir)
-    except HostError:
-        return config.fresh_secret()
-
-
 def _is_settled(world: World, at: float) -> bool:
     verdicts = decide(world, at)
     waiting = {v.uplink.interface for v in verdicts if v.reason == "no-pref64"}
     reports = [report for name in waiting for report in world.reports.get(name, ())]
     yielding = any(v.reason == "manager-translates" and not v.uplink.manager_clat for v in verdicts)
     return bool(world.uplinks) and not yielding and all(report.settled for report in reports)
-
-
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def as_json(scene: Scene) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from clatnm.clock import boottime
 from clatnm.proto.inplace import DECLINED, InPlace
 from clatnm.proto.ndp import NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION
 from clatnm.worker import vnet
 from clatnm.worker.counters import Counters, Flow, Loss
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
-from clatnm.worker.slow import SlowPath, boottime, ipv4_mtu_bytes, random_ident
+from clatnm.worker.slow import SlowPath, ipv4_mtu_bytes, random_ident
 from clatnm.worker.wire import WorkerConfig
 
 BATCH: Final = 64  # packets a wake-up, so that neither direction starves the other

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from clatnm.clock import boottime
 from clatnm.worker import vnet
 from clatnm.worker.counters import Counters, Flow, Loss
 from clatnm.worker.forward import BATCH
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
-from clatnm.worker.slow import SlowPath, boottime
+from clatnm.worker.slow import SlowPath
 from clatnm.worker.wire import WorkerConfig
 
 _BUFFER_BYTES: Final = vnet.SIZE + 65536 + 256

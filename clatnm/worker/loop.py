@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
 from typing import Final
 
+from clatnm.clock import boottime
 from clatnm.errors import ConfigError
 from clatnm.worker import wire
 from clatnm.worker.counters import Counters
@@ -18,7 +19,6 @@ from clatnm.worker.hooked import HookedForwarder
 from clatnm.worker.link import EthernetLink, Link, PlainLink
 from clatnm.worker.port import UplinkPort, tun_port
 from clatnm.worker.relay import RelayForwarder, relay_port
-from clatnm.worker.slow import boottime
 from clatnm.worker.wire import WorkerConfig
 
 _LOOK_AGAIN_S: Final = 1.0  # how often to ask whether an uplink that is down still exists

@@ -14,6 +14,7 @@ import os
 import socket
 from typing import Final
 
+from clatnm.clock import boottime
 from clatnm.proto.checksum import transport_checksum
 from clatnm.proto.ndp import NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION
 from clatnm.proto.refusal import DropReason
@@ -22,7 +23,6 @@ from clatnm.worker.counters import Counters, Flow, Loss
 from clatnm.worker.forward import BATCH
 from clatnm.worker.link import Link
 from clatnm.worker.port import Port
-from clatnm.worker.slow import boottime
 from clatnm.worker.wire import PROGRAM_V6, WorkerConfig
 
 _AT: Final = 64  # where a vnet header is read to: behind room for a link header

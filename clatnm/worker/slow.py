@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+from clatnm.clock import boottime
 from clatnm.proto.eam import EamTable, host_pair
 from clatnm.proto.siit import Outcome, Siit, SiitConfig
 from clatnm.worker import offload, vnet
@@ -16,11 +16,6 @@ from clatnm.worker.wire import WorkerConfig
 
 Deliver: TypeAlias = "Callable[[bytes, Flow, float], bool]"
 Translate: TypeAlias = "Callable[[bytes, float], Outcome]"
-
-
-def boottime() -> float:
-    """The clock of everything here, in seconds; it runs on during suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def ipv4_mtu_bytes(config: WorkerConfig) -> int:

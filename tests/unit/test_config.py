@@ -247,9 +247,19 @@ def test_secret_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_secrets_differ(tmp_path: Path) -> None:
-    secrets = {config.load_secret(tmp_path / "one"), config.load_secret(tmp_path / "two"), config.fresh_secret()}
+    secrets = {
+        config.load_secret(tmp_path / "one"),
+        config.load_secret(tmp_path / "two"),
+        config.known_secret(tmp_path),
+    }
     assert len(secrets) == 3
     assert all(len(secret) == 32 for secret in secrets)
+
+
+def test_secret_that_cannot_be_kept_is_one_for_this_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    assert len(config.some_secret(tmp_path / "file")) == 32
+    assert "addresses change at each start" in caplog.text
 
 
 def test_longer_secret_of_the_administrator_is_kept(tmp_path: Path) -> None:

@@ -324,7 +324,7 @@ def fresh(story: Chaos) -> Chaos:
 
 
 @given(histories, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=700, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 def test_any_story_ends_where_its_facts_lead(history: list[tuple[float, Event]], rng: random.Random) -> None:
     story = play(history, rng)
     expected = [standing(story, verdict) for verdict in fresh(story).verdicts()]
