@@ -21,13 +21,14 @@ from clatnm.proto import arp
 
 log = logging.getLogger(__name__)
 
-# A gateway on the same link answers within milliseconds; two repetitions make up for lost frames.
+# A gateway on the same link answers within milliseconds; two repetitions make up for lost frames. A verdict that comes
+# too early costs little, for it is taken back with the first answer; one that comes late is IPv4 that does not work.
 _PROBES = 3
-_INTERVAL_S = 0.1
+_INTERVAL_S = 0.025
 # An access point may not forward anything before it has authenticated us.
 _INTERVAL_AFTER_ROAM_S = 0.4
-# A dead one may come back, or may be a new one of the same address.
-_DEAD_INTERVAL_S = 5.0
+# A dead one may come back, may be a new one of the same address, or was asked before the network let us through.
+_AGAIN_S, _AGAIN_AT_MOST_S = 0.1, 5.0
 _MAX_SUSPECTS = 16
 
 
@@ -63,6 +64,12 @@ class _Watch:
         self.trusted.clear()
         self.asked = 0
         self.interval_s = interval_s
+
+    def next_s(self) -> float:
+        """How long to wait for an answer to the question that was sent just now."""
+        if self.asked < _PROBES:
+            return self.interval_s
+        return min(_AGAIN_S * 2.0 ** min(self.asked - _PROBES, 16), _AGAIN_AT_MOST_S)
 
     @property
     def silent(self) -> set[IPv4Address]:
@@ -126,8 +133,7 @@ class Attachment:
             sent = watch.link.carrier
         except HostError as error:
             log.debug("%s: %s", watch.link.name, error)
-        interval_s = watch.interval_s if sent and watch.asked < _PROBES else _DEAD_INTERVAL_S
-        watch.timer = loop.call_later(interval_s, self._unanswered, watch, sent)
+        watch.timer = loop.call_later(watch.next_s() if sent else _AGAIN_AT_MOST_S, self._unanswered, watch, sent)
 
     def _unanswered(self, watch: _Watch, sent: bool) -> None:
         # Without a question, or without a carrier before and after it, silence says nothing.

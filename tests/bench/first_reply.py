@@ -21,6 +21,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 from tests.lab.requirements import LAB_TOOLS, missing
+from tests.lab.router import Router
 
 ROUNDS = 11
 PREFIX = "64:ff9b::/96"
@@ -134,17 +135,17 @@ def one_round(lab: Lab, subject: Subject) -> float:
 def _round(lab: Lab) -> float:
     probe = lab.host.popen(sys.executable, "-c", _PROBE, clat.INET)
     eventually(lambda: "probing" in probe.log(), message="the probe runs")
-    sent_before = len(_sent(lab))
+    sent_before = len(announced(lab.a))
     lab.a.ra(pref64=[[PREFIX, 600]])
     text = eventually(lambda: "answer" in probe.log() and probe.log(), message="an answer")
     answered = float(re.findall(r"answer ([0-9.]+)", str(text))[0])
-    sent = eventually(lambda: _sent(lab)[sent_before:], message="the router says when it announced")
+    sent = eventually(lambda: announced(lab.a)[sent_before:], message="the router says when it announced")
     return answered - sent[0]
 
 
-def _sent(lab: Lab) -> list[float]:
-    """When the router sent each of its RAs, CLOCK_MONOTONIC seconds."""
-    return [float(stamp) for stamp in re.findall(r"^([0-9.]+) sent to", lab.a.ra_log(), re.MULTILINE)]
+def announced(router: Router) -> list[float]:
+    """When it sent each of its RAs, CLOCK_MONOTONIC seconds."""
+    return [float(stamp) for stamp in re.findall(r"^([0-9.]+) sent to", router.ra_log(), re.MULTILINE)]
 
 
 if __name__ == "__main__":

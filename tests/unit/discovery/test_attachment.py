@@ -5,119 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
-import struct
-from collections.abc import Awaitable, Callable, Iterator
+import itertools
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from clatnm.discovery import attachment
-from clatnm.discovery.attachment import Attachment
-from clatnm.errors import HostError
-from clatnm.model import DefaultRoute, Link
+from clatnm.model import Link
 from tests.unit.aio import run_virtual, settle
-
-MAC = bytes.fromhex("020000000005")
-GATEWAY, OTHER = IPv4Address("192.168.2.1"), IPv4Address("10.0.0.1")
-
-
-def a_link(*gateways: IPv4Address | None, changes: int = 2, carrier: bool = True, index: int = 2) -> Link:
-    return Link(
-        index=index,
-        name=f"eth{index}",
-        ipv6_mtu_bytes=1500,
-        carrier=carrier,
-        carrier_changes=changes,
-        link_address=MAC,
-        default4=tuple(DefaultRoute(gateway=gateway, metric=100) for gateway in gateways),
-    )
-
-
-class Ether:
-    """One link's ARP: who is there, what was asked and when."""
-
-    def __init__(self) -> None:
-        self.there: set[IPv4Address] = set()
-        self.asked: list[tuple[float, IPv4Address]] = []
-        self.refuse_socket = self.refuse_sending = 0
-        self.sockets: list[FakeArpSocket] = []
-
-
-class FakeArpSocket:
-    """An `ArpSocket` on the ether of the test."""
-
-    ether: Ether
-
-    def __init__(self, interface: str) -> None:
-        if self.ether.refuse_socket:
-            raise HostError("ARP", errno=self.ether.refuse_socket)
-        self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._near.setblocking(False)
-        self.ether.sockets.append(self)
-
-    @property
-    def closed(self) -> bool:
-        return self._near.fileno() < 0
-
-    def fileno(self) -> int:
-        return self._near.fileno()
-
-    def close(self) -> None:
-        self._near.close()
-        self._far.close()
-
-    def ask(self, message: bytes) -> None:
-        if self.ether.refuse_sending:
-            raise HostError("ARP", errno=self.ether.refuse_sending)
-        kind, protocol, sizes, operation, sender_mac, sender, _, target = struct.unpack("!HHHH6s4s6s4s", message)
-        assert (kind, protocol, sizes, operation) == (1, 0x0800, 0x0604, 1)
-        assert (sender_mac, sender) == (MAC, bytes(4))  # RFC 5227 section 2.1.1: no trace in anybody's cache
-        self.ether.asked.append((asyncio.get_running_loop().time(), IPv4Address(target)))
-        if IPv4Address(target) in self.ether.there:
-            self.hear(reply(IPv4Address(target)))
-
-    def hear(self, message: bytes) -> None:
-        self._far.send(message)
-
-    def heard(self) -> Iterator[bytes]:
-        while True:
-            try:
-                yield self._near.recv(1500)
-            except BlockingIOError:
-                return
-
-
-def reply(sender: IPv4Address, *, operation: int = 2) -> bytes:
-    return struct.pack("!HHHH6s4s6s4s", 1, 0x0800, 0x0604, operation, bytes(5) + b"\1", sender.packed, MAC, bytes(4))
-
-
-class Stage:
-    def __init__(self, ether: Ether) -> None:
-        self.ether = ether
-        self.changes = 0
-        self.attachment = Attachment(changed=self._changed)
-
-    def _changed(self) -> None:
-        self.changes += 1
-
-    def follow(self, *links: Link) -> None:
-        self.attachment.follow({link.name: link for link in links})
-
-    async def plug(self, before: Link, after: Link) -> None:
-        """The carrier comes and goes, and the probes have their time."""
-        self.follow(before)
-        self.follow(after)
-        await asyncio.sleep(1)
-
-    @property
-    def dead(self) -> frozenset[IPv4Address]:
-        return self.attachment.dead("eth2")
-
-
-Scene = Callable[[Stage], Awaitable[None]]
-Play = Callable[[Scene], None]
+from tests.unit.discovery.ether import GATEWAY, OTHER, Ether, FakeArpSocket, Play, Scene, Stage, a_link, reply
 
 
 @pytest.fixture
@@ -157,17 +54,43 @@ def test_gateway_that_is_silent_after_a_flap_is_dead(play: Play) -> None:
     play(scene)
 
 
-def test_verdict_comes_after_three_questions_within_half_a_second(play: Play) -> None:
+def test_verdict_comes_after_three_questions_within_a_tenth_of_a_second(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.follow(a_link(GATEWAY))
         stage.follow(a_link(GATEWAY, changes=4))
         began = asyncio.get_running_loop().time()
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.07)
         assert stage.dead == frozenset()
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.03)
         assert stage.dead == {GATEWAY}
         times = [when - began for when, _ in stage.ether.asked]
-        assert [round(time, 3) for time in times[:3]] == [0.0, 0.1, 0.2]
+        assert [round(time, 3) for time in times[:3]] == [0.0, 0.025, 0.05]
+
+    play(scene)
+
+
+def test_dead_gateway_is_asked_again_with_growing_pauses(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(GATEWAY, changes=4))
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(30)
+        times = [when - began for when, _ in stage.ether.asked][3:]
+        pauses = [round(later - sooner, 3) for sooner, later in itertools.pairwise(times)]
+        assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
+
+    play(scene)
+
+
+def test_gateway_asked_before_the_network_lets_us_through_is_dead_for_a_moment_only(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.follow(a_link(GATEWAY))
+        stage.follow(a_link(GATEWAY, changes=4))
+        await asyncio.sleep(0.15)
+        assert stage.dead == {GATEWAY}
+        stage.ether.there = {GATEWAY}
+        await asyncio.sleep(0.1)
+        assert stage.dead == frozenset()
 
     play(scene)
 
