@@ -30,10 +30,13 @@ from clatnm.policy.verdict import has_ipv6
 from clatnm.proto.ndp import Preference, RouterAdvert
 from clatnm.proto.pref64 import Pref64Option
 from tests.unit.policy.machine import Machine
-from tests.unit.policy.worlds import NOW, WELL_KNOWN, a_link, a_route4, a_world, an_address
+from tests.unit.policy.worlds import NOW, OWN_PREFIX, WELL_KNOWN, a_link, a_route4, a_world, an_address
 
 TARGETS = frozenset(map(IPv4Address, ("192.0.2.1", "192.0.2.2")))
 NAME = "wlan0"
+THIRD = IPv6Network("2001:db8:64:ff::/96")
+ON, OTHER = f"clat {WELL_KNOWN}", f"clat {OWN_PREFIX}"
+DRAINS = f"{WELL_KNOWN} drains"
 
 
 class Story(Machine):
@@ -222,3 +225,7 @@ class Story(Machine):
     def users(self, count: int) -> None:
         """So many sockets use each translator."""
         self.facts = replace(self.facts, users={run.plan.clat_v4: count for run in self.running.values()})
+
+
+def settings(story: Story, **fields: object) -> None:
+    story.facts = replace(story.facts, settings=replace(story.facts.settings, **fields))  # type: ignore[arg-type]
