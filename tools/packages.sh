@@ -38,7 +38,7 @@ table='
     ethtool            ethtool            ethtool           test
     gdbus              libglib2.0-bin     glib2             test
     debootstrap        debootstrap        debootstrap       test
-    busybox            busybox-static     busybox           machines
+    busybox            busybox-static     busybox           test
     mkfs.ext4          e2fsprogs          e2fsprogs         machines
     qemu-system-x86_64 qemu-system-x86    qemu-system-x86   machines
     shellcheck         shellcheck         ShellCheck        test
