@@ -32,6 +32,7 @@ from clatnm.policy.plan import decide
 from clatnm.status import EXPLANATIONS
 from clatnm.translators import available, faults, sharing
 from clatnm.translators.base import Translator
+from clatnm.translators.leftovers import clean_first
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ async def translate(wish: Wish, *, ready: Callable[[str], None]) -> None:
         plan = await planner.plan(None)
         if isinstance(plan, str):
             raise TranslatorError(f"{wish.uplink}: {plan}")
+        await clean_first(host)
         translator = await planner.backends[plan.backend].start(plan)
         try:
             ready(f"ready {plan.device} {plan.clat_v4} {plan.clat_v6} {plan.prefix} {plan.backend}")

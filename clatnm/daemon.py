@@ -20,7 +20,7 @@ from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.suspend import Suspend
-from clatnm.errors import BusError, ConfigError, HostError
+from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
@@ -32,7 +32,7 @@ from clatnm.policy.steps import diff, trying, wake_at, wanted
 from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available, faults, sharing
-from clatnm.translators.leftovers import cleanup
+from clatnm.translators.leftovers import clean_first
 from clatnm.translators.process import Spare
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Daemon:
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set)
-        await self._clean()
+        await clean_first(self._host)
         spare = Spare()
         self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
@@ -106,14 +106,6 @@ class Daemon:
                 # An update meanwhile: nobody knows to which prefix the counters belong.
                 if self._supervisor.running().get(key) == run:
                     self._observer.count(run.plan, counters)
-
-    async def _clean(self) -> None:
-        """What a killed predecessor could not take away."""
-        try:
-            for what in await self._host.do(cleanup):
-                log.info("removed %s of an earlier translator", what)
-        except HostError as error:
-            log.debug("%s", error)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import logging
+
+from clatnm.errors import HostError
 from clatnm.kernel import clsact
+from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
+
+log = logging.getLogger(__name__)
 
 
 def cleanup(kernel: Netlink) -> list[str]:
@@ -15,3 +21,12 @@ def cleanup(kernel: Netlink) -> list[str]:
     """
     hooks = [f"the hook on {name}" for name in clsact.clean(kernel)]
     return hooks + [f"the rule for {source}" for source in kernel.clean_pins()]
+
+
+async def clean_first(host: Host) -> None:
+    """What a killed predecessor could not take away, before anything is started that it would be in the way of."""
+    try:
+        for what in await host.do(cleanup):
+            log.info("removed %s of an earlier translator", what)
+    except HostError as error:
+        log.debug("%s", error)

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e import clat
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
+from tests.lab.system import VENV_BIN
 
 FILTER = "clatnm direct-action"
 
@@ -78,6 +79,20 @@ def test_next_daemon_removes_it_too(connected: Lab) -> None:
     connected.host.path("/etc/clatnm/clatnm.conf").write_text("[clatnm]\nmode = no\n")
     daemon = connected.host.daemon()
     clat.wait_off(daemon, "opted-out")
+    assert FILTER not in hooks(connected)
+
+
+@pytest.mark.parametrize("backend", ["tun", "ebpf-clsact"])
+def test_translator_by_hand_works_where_one_was_killed(connected: Lab, backend: str) -> None:
+    """The dead one's hook would take what the network answers, and lead it nowhere."""
+    killed(connected)
+    host = connected.host
+    words = ("--uplink", "up0", "--plat-prefix", "64:ff9b::/96", "--backend", backend)
+    service = host.popen(str(VENV_BIN / "clatnm"), "translate", *words)
+    eventually(lambda: "ready " in service.log(), message="the ready line")
+    # On clsact the very first one may be lost, while the device gets its hook.
+    eventually(lambda: clat.answers(host), message="IPv4 works")
+    assert service.stop() == 0, service.log()
     assert FILTER not in hooks(connected)
 
 
