@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.machines.results import Outcome
 
 JOBS = Path(__file__).with_name("jobs")
 LIMIT_S = 900.0
+_MAKING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ def run(
     """Boot it, do the job. MachineError when there is no such thing."""
     argv: Sequence[str] = [*command(job), *arguments]
     image, kernel = _parts(machine)
-    return guest.run(image, kernel, argv, payload=_payload(), limit_s=limit_s, say=say)
+    with _MAKING:
+        brought = _payload()
+    return guest.run(image, kernel, argv, payload=brought, limit_s=limit_s, say=say)
 
 
 def shell(machine: Machine) -> None:

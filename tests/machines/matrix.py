@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from tests.lab.system import REPOSITORY
-from tests.machines import machine
+from tests.machines import guest, machine
 from tests.machines.machine import Machine
 from tests.machines.needs import CACHE, MachineError
 
@@ -63,14 +63,20 @@ class Result:
 
 
 def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
-    """All jobs, or those named, everywhere; the page is written after each. True when one has failed."""
-    failed = False
+    """All jobs, or those named, everywhere, as many guests side by side as this machine bears; the page is written
+    after each. True when one has failed."""
     known = {} if quick else _remembered()
-    for job, places in (QUICK if quick else PLACES).items():
-        for place in places if not names or job in names else ():
-            result = _try(place, job)
+    failed = False
+    with ThreadPoolExecutor(guest.AT_ONCE) as pool:
+        tried = {
+            pool.submit(_try, place, job): Key(place.root, place.kernel, job)
+            for job, places in (QUICK if quick else PLACES).items()
+            for place in places
+            if not names or job in names
+        }
+        for future in as_completed(tried):
+            result = known[tried[future]] = future.result()
             failed = failed or bool(result.fault)
-            known[Key(place.root, place.kernel, job)] = result
             if not quick:
                 _remember(known)
                 PAGE.write_text(page(known), encoding="utf-8")
@@ -78,16 +84,16 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
 
 
 def _try(place: Machine, job: str) -> Result:
-    print(f"== {job}: {place}", flush=True)
+    title = f"{job}: {place}"
+    print(f"== {title}", flush=True)
     today = datetime.date.today().isoformat()
+    lines = _Lines(title)
     try:
-        outcome = machine.run(place, job)
+        outcome = machine.run(place, job, say=lines.write)
     except MachineError as error:
-        print(f"== {job}: {place}: not run: {error}", flush=True)
+        lines.write(f"== not run: {error}\n")
         return Result(date=today, fault=f"not run: {error}", checks=0, skipped=(), versions={})
-    print(f"== {job}: {place}: {outcome.fault or 'passed'} ({outcome.seconds:.0f} s)", flush=True)
-    if outcome.end:
-        print(outcome.end, file=sys.stderr, flush=True)
+    lines.write(f"{outcome.end}\n== {outcome.fault or 'passed'} ({outcome.seconds:.0f} s)\n")
     return Result(
         date=today,
         fault=outcome.fault,
@@ -95,6 +101,18 @@ def _try(place: Machine, job: str) -> Result:
         skipped=[f"{check.name} ({check.why})" for check in outcome.skipped],
         versions=outcome.versions,
     )
+
+
+class _Lines:
+    """Says whole lines, and in front of each whose it is."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self._rest = title, ""
+
+    def write(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in filter(None, lines):
+            print(f"{self._title} | {line}", flush=True)
 
 
 def page(results: Mapping[Key, Result]) -> str:
