@@ -249,6 +249,7 @@ class Clat:
         assert ready is not None
         self.ready = ready
         self.device = ready.device
+        wait_settled(host, backend, self.device)
 
     def _ready(self) -> Ready | None:
         for line in self.service.log().splitlines():
@@ -279,6 +280,16 @@ class Clat:
         """End it and wait until its device is gone."""
         assert self.service.stop() == 0, self.service.log()
         assert self.device not in self.host.devices()
+
+
+def wait_settled(host: Place, backend: str, device: str) -> None:
+    """Wait until what is ready has its hooks as well, where packets may get lost while they are hung up."""
+
+    def hooked() -> bool:
+        return "clatnm" in host.run("tc", "filter", "show", "dev", device, "egress").stdout
+
+    if backend == "ebpf-clsact":
+        eventually(hooked, message=f"hooks on {device}")
 
 
 def children(pid: int) -> list[int]:

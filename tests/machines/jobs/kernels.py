@@ -17,7 +17,7 @@ from tests.bpf import fuzz
 from tests.bpf.programs import Kind, Programs
 from tests.bpf.test_vectors import VECTORS, clat, usable, without_ident
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged
+from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged, wait_settled
 from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab import snapshot
 from tests.lab.poll import eventually
@@ -108,8 +108,9 @@ def carries(report: Report, rig: Rig, backend: str) -> None:
     what = ("--backend", backend, "--uplink", "wan0", "--plat-prefix", str(PREFIX), "--clat-v6-addr", str(CLAT))
     with Sandboxed("translate", "/usr/bin/clatnm", "translate", *what, netns=rig.host.netns) as unit:
         eventually(lambda: "ready " in unit.log(), message="the ready line")
+        wait_settled(rig.host, backend, "clat-wan0")
         with report.check(f"{backend}-echo"):
-            answers(rig)
+            traffic.ping(rig.host)
             traffic.ping(rig.server, "-I", str(SERVER6), address=str(CLAT))
         with report.check(f"{backend}-largest-packets"):
             (route,) = rig.host.ip_json("route", "show", "default", "dev", "clat-wan0")
@@ -131,7 +132,7 @@ def carries(report: Report, rig: Rig, backend: str) -> None:
 def dies(rig: Rig, backend: str, victim: str) -> None:
     """SIGKILL. Only what hangs on clsact may stay, and no longer than until somebody cleans up."""
     with rig.translate(backend) as clat:
-        answers(rig)
+        traffic.ping(rig.host)
         worker = clat.worker
         os.kill(worker if victim == "worker" else clat.service.pid, signal.SIGKILL)
         eventually(lambda: clat.service.status is not None and not alive(worker), message="both end")
@@ -140,12 +141,6 @@ def dies(rig: Rig, backend: str, victim: str) -> None:
     traffic.ping(rig.host, address=str(SERVER6))
     if backend == "ebpf-clsact" and victim == "supervisor":
         rig.host.run("/usr/bin/clatnm", "cleanup", check=False)
-
-
-def answers(rig: Rig) -> None:
-    """On clsact the very first packet may be lost, while the device gets its hook."""
-    eventually(lambda: traffic.answers(rig.host), message="an answer over IPv4")
-    traffic.ping(rig.host)
 
 
 def same(rig: Rig, before: snapshot.HostState) -> None:
