@@ -172,6 +172,7 @@ class Observer:
                 doubting.suspect(link.index)
             for source in (self._known, self._dhcp4, self._plats):
                 source.forget(link.index)
+        self.adverts.arrive(self._roaming.places())
         until = self._roaming.wait_until()
         if self._waiting is not None:
             self._waiting.cancel()

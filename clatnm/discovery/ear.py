@@ -45,7 +45,16 @@ class Ear:
     @property
     def waiting(self) -> bool:
         """No router was heard yet: since the beginning, or since the last doubt."""
-        return self._doubtful or not self._routers
+        return self.doubtful or not self._routers
+
+    @property
+    def doubtful(self) -> bool:
+        """What is known was said elsewhere, or earlier, and no advertisement has confirmed it."""
+        return self._doubtful
+
+    def holds(self, now: float) -> bool:
+        """Some router that was heard is still one, by its own word."""
+        return bool(_alive(self._routers, now))
 
     def hear(self, advert: RouterAdvert, now: float) -> bool:
         """Take in one advertisement. True when it changed an answer that is not only for people, or when it will end

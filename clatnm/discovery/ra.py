@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import IPv6Address, IPv6Network
@@ -19,19 +20,51 @@ log = logging.getLogger(__name__)
 # How long each solicitation waits for its answer (RFC 4861 section 10).
 _PATIENCE_S = (4.0, 4.0, 4.0)
 # The first one after a roam may come while the new access point does not forward yet.
-_PATIENCE_AFTER_ROAM_S = (1.0, 4.0, 4.0)
+_PATIENCE_AFTER_ROAM_S = (0.6, 1.0, 4.0)
 # What was known at the old access point is given up then, if no router of the new one has confirmed it.
 _DOUBT_S = 5.0
+# As many as a large building has on one walk.
+_MAX_PLACES = 16
 
 
 class _Post:
-    """One link: what it has told, and the asking that goes on there."""
+    """One link: what it has told, and the asking that goes on there.
+
+    What was said at an access point is remembered: whoever comes back to it has its addresses and routes still, so IPv6
+    works at once there, and IPv4 need not wait for an advertisement either.
+    """
 
     def __init__(self, link: Link, now: float) -> None:
         self.link = link
         self.ear = Ear(now)
+        self._place = ""
+        self._remembered: dict[str, Ear] = {}
         self.patience_s = _PATIENCE_S
         self._timers: list[asyncio.TimerHandle] = []
+
+    def leave(self) -> None:
+        """The link may be at another access point from here on."""
+        if self._place and not self.ear.doubtful:
+            self._remembered.pop(self._place, None)
+            self._remembered[self._place] = self.ear
+            self.ear = copy.deepcopy(self.ear)
+        while len(self._remembered) > _MAX_PLACES:
+            del self._remembered[next(iter(self._remembered))]
+        self._place = ""
+        self.ear.doubt()
+
+    def arrive(self, place: str, now: float) -> bool:
+        """It is at that access point; "": nobody knows. True when something is known from there."""
+        if place in ("", self._place):
+            return False
+        self._place = place
+        known = self._remembered.get(place)
+        if known is None or not self.ear.doubtful or not known.holds(now):
+            return False
+        asked, self.ear = self.ear.asked, copy.deepcopy(known)
+        self.ear.doubt()
+        self.ear.asked = asked
+        return True
 
     def later(self, delay_s: float, work: Callable[[_Post], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(delay_s, work, self))
@@ -99,10 +132,18 @@ class RouterAdvertisements:
         self._read()  # what still waits to be read was said at the old access point
         post = self._posts[ifindex]
         post.quiet()
-        post.ear.doubt()
+        post.leave()
         post.patience_s = _PATIENCE_AFTER_ROAM_S
         post.later(_DOUBT_S, self._give_up_doubted)
         self._ask(post)
+
+    def arrive(self, places: Mapping[int, str]) -> None:
+        """The access points that links are at, by index. What was heard at one before counts again, until the next
+        advertisement, or for 5 s."""
+        for index, place in places.items():
+            post = self._posts.get(index)
+            if post is not None and post.arrive(place, self._clock()):
+                log.debug("%s: at %s as before", post.link.name, place)
 
     def candidates(self, interface: str, now: float) -> tuple[PrefixCandidate, ...]:
         """The prefixes valid on a link now, best first."""

@@ -28,8 +28,21 @@ class _Station:
     access_point: str
     link: Link
     """As it counts: as it was when it last had a carrier."""
+    place: str
+    """The access point that it is at for certain; "" while its manager may still be naming the one before."""
+    left: str = ""
     lost_at: float | None = None
     roamed_at: float = -math.inf
+
+    def roam(self, now: float) -> None:
+        """It may be at another access point from now on, whatever it is called."""
+        self.roamed_at = now
+        self.left, self.place = self.place or self.left, ""
+
+    def find(self, now: float) -> None:
+        """A manager that has had its time, or names another one than before the roam, is right."""
+        if self.access_point != self.left or now >= self.roamed_at + _SAME_ROAM_S:
+            self.place = self.access_point
 
 
 class Roaming:
@@ -58,6 +71,10 @@ class Roaming:
         roamed = frozenset(name for name, link in links.items() if self._has_roamed(link, by_name.get(name), now))
         return {name: self._counted(link) for name, link in links.items()}, roamed
 
+    def places(self) -> dict[int, str]:
+        """By index: the access point that a link is at; "" while that is not certain."""
+        return {index: station.place for index, station in self._stations.items()}
+
     def wait_until(self) -> float | None:
         """When the first link without a carrier counts as lost, should it still be."""
         waiting = (station.lost_at for station in self._stations.values() if station.lost_at is not None)
@@ -79,16 +96,19 @@ class Roaming:
         station.lost_at = None
         self._hidden[link.index] = link.carrier_changes - station.link.carrier_changes
         station.link = self._as_is(link)
-        if not flapped and not (elsewhere and now >= station.roamed_at + _SAME_ROAM_S):
-            return False
-        station.roamed_at = now
-        return True
+        roamed = flapped or (elsewhere and now >= station.roamed_at + _SAME_ROAM_S)
+        if roamed:
+            station.roam(now)
+        station.find(now)
+        return roamed
 
     def _begin(self, link: Link, uplink: Uplink | None) -> None:
         """Another connection, whatever was waited for; or none, or none that roams."""
         self._stations.pop(link.index, None)
         if uplink is not None and uplink.access_point and link.carrier:
-            self._stations[link.index] = _Station(uplink.uuid, uplink.access_point, self._as_is(link))
+            self._stations[link.index] = _Station(
+                uplink.uuid, uplink.access_point, self._as_is(link), place=uplink.access_point
+            )
 
     def _counted(self, link: Link) -> Link:
         station = self._stations.get(link.index)

@@ -29,7 +29,7 @@ def test_roam_asks_at_once_and_sooner_again(play: Play) -> None:
         await asyncio.sleep(100)
         stage.follow()
         await asyncio.sleep(100)
-        assert stage.asked() == [(0, 2), (1, 2), (2, 2), (6, 2)]
+        assert stage.asked() == [(0, 2), (1, 2), (1.6, 2), (2.6, 2)]
 
     play(scene)
 
@@ -111,7 +111,7 @@ def test_second_roam_begins_from_the_start(play: Play) -> None:
         assert stage.prefixes() == [WELL_KNOWN]
         await asyncio.sleep(100)
         assert stage.prefixes() == []
-        assert stage.asked() == [(0, 2), (1, 2), (2, 2), (4, 2), (5, 2), (9, 2)]
+        assert stage.asked() == [(0, 2), (1, 2), (1.6, 2), (2.6, 2), (4, 2), (4.6, 2), (5.6, 2)]
 
     play(scene)
 

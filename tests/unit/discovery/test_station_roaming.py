@@ -117,3 +117,39 @@ def test_link_that_is_unplugged_is_forgotten(stage: Stage) -> None:
     assert stage.roaming.take({}, [WIFI], 10.1) == ({}, frozenset())
     assert stage.roaming.wait_until() is None
     assert stage.look(BACK, WIFI, 10.2) == (BACK, False)
+
+
+# Where it is
+
+
+def place(stage: Stage) -> str:
+    return stage.roaming.places()[LINK.index]
+
+
+def test_access_point_is_known_at_once_where_its_name_is_new(stage: Stage) -> None:
+    assert place(stage) == WIFI.access_point
+    stage.look(LOST, WIFI, 10.0)
+    stage.look(LOST, OTHER, 10.1)
+    stage.look(BACK, OTHER, 10.3)
+    assert place(stage) == OTHER.access_point
+
+
+def test_old_name_may_be_late_news(stage: Stage) -> None:
+    """At the same access point again, or at another one that its manager has not named yet."""
+    stage.look(BACK, WIFI, 10.0)
+    assert place(stage) == ""
+    stage.look(BACK, WIFI, 10.0 + PATIENCE_S)
+    assert place(stage) == WIFI.access_point
+    stage.look(replace(BACK, carrier_changes=7), WIFI, 20.0)
+    stage.look(replace(BACK, carrier_changes=7), OTHER, 20.2)
+    assert place(stage) == OTHER.access_point
+
+
+def test_second_flap_of_one_roam_does_not_make_the_old_name_new(stage: Stage) -> None:
+    stage.look(BACK, WIFI, 10.0)
+    stage.look(replace(BACK, carrier_changes=7), WIFI, 10.5)
+    assert place(stage) == ""
+
+
+def test_link_without_an_access_point_has_no_place() -> None:
+    assert Stage(CABLE).roaming.places() == {}
