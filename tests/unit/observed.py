@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -14,11 +14,26 @@ import pytest
 from clatnm import observer
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
-from clatnm.model import Link, PrefixCandidate, PrefixSource, Running, Settings, SourceReport, Uplink, World
+from clatnm.model import (
+    Dhcp4,
+    Link,
+    PlatHealth,
+    PrefixCandidate,
+    PrefixSource,
+    Running,
+    Settings,
+    SourceReport,
+    Uplink,
+    World,
+)
 from clatnm.observer import Observer
+from tests.unit.aio import run_virtual
 from tests.unit.policy.worlds import a_link, an_uplink
 
 T = TypeVar("T")
+# In the order in which `Steady` gives them back.
+LINK = a_link(ipv6=("2001:db8:a::5/64", "fe80::5/64"))
+CABLE = a_link("eth0", index=3, ipv6=("2001:db8:b::5/64",))
 _PARTS = {
     "adverts": "RouterAdvertisements",
     "known": "ManagerKnowledge",
@@ -35,10 +50,16 @@ _PARTS = {
 class Part:
     """Notes whatever it is told to do; what it knows is what the test has put there."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.done: list[tuple[str, tuple[Any, ...]]] = []
         self.prefixes: dict[str, tuple[PrefixCandidate, ...]] = {}
         self.dns: dict[str, tuple[IPv6Address, ...]] = {}
+        self.mtus: dict[str, int] = {}
+        self.slaac: dict[str, frozenset[IPv6Network]] = {}
+        self.gateways: dict[str, frozenset[IPv4Address]] = {}
+        self.states: dict[str, Dhcp4] = {}
+        self.health: dict[tuple[str, IPv6Network], PlatHealth] = {}
 
     def __getattr__(self, verb: str) -> Callable[..., None]:
         def note(*what: Any, **how: Any) -> None:
@@ -57,32 +78,32 @@ class Part:
         return self.prefixes.get(interface, ())
 
     def report(self, interface: str, now: float) -> SourceReport:
-        return SourceReport(source=PrefixSource.RA, settled=True, detail=interface, since=now)
+        return SourceReport(source=PrefixSource.RA, settled=True, detail=f"{self.name} of {interface}", since=now)
 
     def resolvers(self, interface: str, now: float) -> tuple[IPv6Address, ...]:
         return self.dns.get(interface, ())
 
     def mtu(self, interface: str) -> int | None:
-        return None
+        return self.mtus.get(interface)
 
     def slaac_prefixes(self, interface: str, now: float) -> frozenset[IPv6Network]:
-        return frozenset()
+        return self.slaac.get(interface, frozenset())
 
     def dead(self, interface: str) -> frozenset[IPv4Address]:
-        return frozenset()
+        return self.gateways.get(interface, frozenset())
 
-    def state(self, interface: str) -> None:
-        return None
+    def state(self, interface: str) -> Dhcp4 | None:
+        return self.states.get(interface)
 
-    def healths(self, now: float) -> Mapping[Any, Any]:
-        return {}
+    def healths(self, now: float) -> Mapping[tuple[str, IPv6Network], PlatHealth]:
+        return self.health
 
 
 class Stage:
     """`links` and `uplinks` are what there is; `parts` are the observer's, by the names above."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.links: tuple[Link, ...] = (a_link(),)
+        self.links: tuple[Link, ...] = (LINK,)
         self.uplinks: tuple[Uplink, ...] = (an_uplink(),)
         self.running: Mapping[str, Running] = {}
         self.settings = Settings()
@@ -90,7 +111,7 @@ class Stage:
         self.fault: HostError | None = None
         """What the kernel says instead of an answer."""
         self.reads = self.changes = 0
-        self.parts = {name: Part() for name in _PARTS}
+        self.parts = {name: Part(name) for name in _PARTS}
         for name, kind in _PARTS.items():
             monkeypatch.setattr(observer, kind, lambda *_, name=name, **__: self.parts[name])
         self.followed: list[tuple[Any, Callable[[], None]]] = []
@@ -144,3 +165,12 @@ class Stage:
         if self.fault is not None:
             raise self.fault
         return {address: self.users.get(address, 0) for address in addresses}
+
+
+Scene = Callable[[Stage], Coroutine[Any, Any, None]]
+Play = Callable[[Scene], None]
+
+
+def player(monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Plays a scene on a clock of its own."""
+    return lambda scene: run_virtual(scene(Stage(monkeypatch)))

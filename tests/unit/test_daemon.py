@@ -12,6 +12,7 @@ import pytest
 from clatnm.errors import BusError
 from clatnm.model import Settings
 from tests.unit.aio import settle
+from tests.unit.policy.worlds import a_candidate, a_world
 from tests.unit.wired import Stage, play
 
 
@@ -89,6 +90,19 @@ def test_prefix_that_is_about_to_be_deprecated_is_looked_at_then(stage: Stage) -
         await asyncio.sleep(6.9)
         assert len(stage.observer.looks) == looks
         await asyncio.sleep(0.2)
+        assert stage.observer.looks[looks:] == [pytest.approx(end)]
+
+    play(scene, stage)
+
+
+def test_prefix_that_expires_is_looked_at_then(stage: Stage) -> None:
+    async def scene(stage: Stage) -> None:
+        end = stage.now() + 30
+        stage.world = a_world(prefixes={"wlan0": (a_candidate(expires_at=end),)})
+        stage.observer.changed()
+        await settle()
+        looks = len(stage.observer.looks)
+        await asyncio.sleep(30.1)
         assert stage.observer.looks[looks:] == [pytest.approx(end)]
 
     play(scene, stage)
