@@ -79,6 +79,8 @@ def _news(verdict: Verdict, run: Running | None, start_ms: float) -> tuple[objec
     """What a user would call the state of the connection; None while it is on its way."""
     if verdict.reason is Reason.NO_PREF64 and "asking" in verdict.evidence:
         return None
+    if verdict.reason is Reason.MANAGER_TRANSLATES and verdict.evidence.get("manager-clat") == "expected":
+        return None
     if verdict.plan is None and (run is None or not run.plan.offered):
         return (verdict.reason,)
     if verdict.plan is not None and run is not None and run.state is RunState.ON and run.plan.offered:

@@ -22,6 +22,7 @@ from clatnm.discovery.manager import ManagerKnowledge
 from clatnm.discovery.plat import PlatProbe, user_packets
 from clatnm.discovery.ra import RouterAdvertisements
 from clatnm.discovery.roaming import Roaming
+from clatnm.discovery.turns import Turns
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
@@ -51,6 +52,7 @@ class Observer:
         self._links_stale = True
         self._steady = Steady()
         self._roaming = Roaming()
+        self._turns = Turns(self._turn)
         self._told_since: dict[str, float] = {}
         self._without_ipv6_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
@@ -68,7 +70,7 @@ class Observer:
 
     def close(self) -> None:
         """Stop looking."""
-        for part in (self._monitor, self._networkd, self._attachment, *self._sources()):
+        for part in (self._monitor, self._turns, self._networkd, self._attachment, *self._sources()):
             part.close()
 
     def _sources(self) -> tuple[RouterAdvertisements, ManagerKnowledge, Dns64, Dhcp4Watch, PlatProbe]:
@@ -165,6 +167,9 @@ class Observer:
 
     def _notice_roaming(self, uplinks: Iterable[Uplink], now: float) -> None:
         """Another access point may lead to another network, and neither kernel nor NetworkManager asks it."""
+        uplinks = tuple(uplinks)
+        if any(uplink.access_point for uplink in uplinks):
+            self._turns.listen()
         self._links, roamed = self._roaming.take(self._read, uplinks, now)
         for link in (self._links[name] for name in roamed):
             log.debug("%s: another access point; asking its routers", link.name)
@@ -179,6 +184,10 @@ class Observer:
             self._waiting = None
         if until is not None:
             self._waiting = asyncio.get_running_loop().call_later(until - now, self._changed)
+
+    def _turn(self, ifindex: int, access_point: str) -> None:
+        self._roaming.turn(ifindex, access_point)
+        self._changed()
 
     async def _count_users(self, running: Iterable[Running]) -> None:
         """Who still uses translators that have no route."""

@@ -37,27 +37,26 @@ class _Post:
     def __init__(self, link: Link, now: float) -> None:
         self.link = link
         self.ear = Ear(now)
-        self._place = ""
+        self.place = ""
+        """The access point, where that is known for certain."""
         self._remembered: dict[str, Ear] = {}
         self.patience_s = _PATIENCE_S
         self._timers: list[asyncio.TimerHandle] = []
 
     def leave(self) -> None:
         """The link may be at another access point from here on."""
-        if self._place and not self.ear.doubtful:
-            self._remembered.pop(self._place, None)
-            self._remembered[self._place] = self.ear
+        if self.place and not self.ear.doubtful:
+            self._remembered.pop(self.place, None)
+            self._remembered[self.place] = self.ear
             self.ear = copy.deepcopy(self.ear)
         while len(self._remembered) > _MAX_PLACES:
             del self._remembered[next(iter(self._remembered))]
-        self._place = ""
+        self.place = ""
         self.ear.doubt()
 
     def arrive(self, place: str, now: float) -> bool:
-        """It is at that access point; "": nobody knows. True when something is known from there."""
-        if place in ("", self._place):
-            return False
-        self._place = place
+        """It is at that access point. True when something is known from there."""
+        self.place = place
         known = self._remembered.get(place)
         if known is None or not self.ear.doubtful or not known.holds(now):
             return False
@@ -142,7 +141,11 @@ class RouterAdvertisements:
         advertisement, or for 5 s."""
         for index, place in places.items():
             post = self._posts.get(index)
-            if post is not None and post.arrive(place, self._clock()):
+            if post is None or place in ("", post.place):
+                continue
+            if post.place:
+                self.suspect(index)
+            if post.arrive(place, self._clock()):
                 log.debug("%s: at %s as before", post.link.name, place)
 
     def candidates(self, interface: str, now: float) -> tuple[PrefixCandidate, ...]:

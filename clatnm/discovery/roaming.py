@@ -34,15 +34,17 @@ class _Station:
     lost_at: float | None = None
     roamed_at: float = -math.inf
 
-    def roam(self, now: float) -> None:
+    def depart(self) -> None:
         """It may be at another access point from now on, whatever it is called."""
-        self.roamed_at = now
         self.left, self.place = self.place or self.left, ""
 
-    def find(self, now: float) -> None:
-        """A manager that has had its time, or names another one than before the roam, is right."""
-        if self.access_point != self.left or now >= self.roamed_at + _SAME_ROAM_S:
-            self.place = self.access_point
+    def find(self, news: str, now: float) -> None:
+        """Who has just been named is right, and so is a manager that names another one than before, or had its time."""
+        waited = self.lost_at is None and now >= self.roamed_at + _SAME_ROAM_S
+        if news:
+            self.place = news
+        elif self.access_point != self.left or waited:
+            self.place = self.place or self.access_point
 
 
 class Roaming:
@@ -50,10 +52,17 @@ class Roaming:
 
     def __init__(self) -> None:
         self._stations: dict[int, _Station] = {}
+        self._turned: dict[int, str] = {}
         self._hidden: dict[int, int] = {}  # by index: how many carrier changes count for nothing
+
+    def turn(self, ifindex: int, access_point: str) -> None:
+        """The kernel says that a station turns to an access point; it may still have to get through."""
+        self._turned[ifindex] = access_point
 
     def elsewhere(self, uplinks: Iterable[Uplink]) -> bool:
         """Some link is said to have another access point: look at its carrier before `take`."""
+        if self._turned:
+            return True
         points = {station.link.name: station.access_point for station in self._stations.values()}
         return any(uplink.access_point not in ("", points.get(uplink.interface, "")) for uplink in uplinks)
 
@@ -69,6 +78,7 @@ class Roaming:
         self._stations = {index: station for index, station in self._stations.items() if index in indices}
         self._hidden = {index: count for index, count in self._hidden.items() if index in indices}
         roamed = frozenset(name for name, link in links.items() if self._has_roamed(link, by_name.get(name), now))
+        self._turned.clear()
         return {name: self._counted(link) for name, link in links.items()}, roamed
 
     def places(self) -> dict[int, str]:
@@ -85,21 +95,26 @@ class Roaming:
         if station is None or uplink is None or uplink.uuid != station.uuid:
             self._begin(link, uplink)
             return False
-        elsewhere = uplink.access_point not in ("", station.access_point)
+        named = "" if uplink.access_point == station.access_point else uplink.access_point
         station.access_point = uplink.access_point or station.access_point
+        changes = self._as_is(link).carrier_changes
+        roamed = False
         if not link.carrier:
-            station.lost_at = now if station.lost_at is None else station.lost_at
+            if station.lost_at is None:
+                station.lost_at = now
+                station.depart()
             if now >= station.lost_at + PATIENCE_S:
                 del self._stations[link.index]
-            return False
-        flapped = station.lost_at is not None or self._as_is(link).carrier_changes != station.link.carrier_changes
-        station.lost_at = None
-        self._hidden[link.index] = link.carrier_changes - station.link.carrier_changes
-        station.link = self._as_is(link)
-        roamed = flapped or (elsewhere and now >= station.roamed_at + _SAME_ROAM_S)
-        if roamed:
-            station.roam(now)
-        station.find(now)
+        else:
+            flapped = station.lost_at is not None or changes != station.link.carrier_changes
+            roamed = flapped or (bool(named) and now >= station.roamed_at + _SAME_ROAM_S)
+            if roamed:
+                if station.lost_at is None:
+                    station.depart()
+                station.lost_at, station.roamed_at = None, now
+            self._hidden[link.index] = link.carrier_changes - station.link.carrier_changes
+            station.link = self._as_is(link)
+        station.find(self._turned.get(link.index, named), now)
         return roamed
 
     def _begin(self, link: Link, uplink: Uplink | None) -> None:

@@ -165,3 +165,20 @@ def test_memory_is_bounded_and_keeps_the_latest(play: Play) -> None:
         assert len(post._remembered) == _MAX_PLACES
 
     play(scene)
+
+
+def test_leaving_is_noticed_by_the_other_place_alone(play: Play) -> None:
+    """Before the carrier is back, and whether it comes back or not."""
+
+    async def scene(stage: Stage) -> None:
+        await been_around(stage)
+        stage.adverts.arrive({2: HERE, 77: THERE})
+        assert stage.prefixes() == [WELL_KNOWN]
+        stage.adverts.arrive({2: HERE})
+        stage.adverts.suspect(2)
+        stage.adverts.arrive({2: HERE})
+        assert stage.prefixes() == [WELL_KNOWN]
+        await asyncio.sleep(5.1)
+        assert stage.prefixes() == []
+
+    play(scene)

@@ -153,3 +153,45 @@ def test_second_flap_of_one_roam_does_not_make_the_old_name_new(stage: Stage) ->
 
 def test_link_without_an_access_point_has_no_place() -> None:
     assert Stage(CABLE).roaming.places() == {}
+
+
+def test_kernel_knows_first_while_the_carrier_is_away(stage: Stage) -> None:
+    stage.look(LOST, WIFI, 10.0)
+    assert place(stage) == ""
+    stage.roaming.turn(LINK.index, OTHER.access_point)
+    assert stage.roaming.elsewhere([WIFI]), "look at its carrier"
+    assert stage.look(LOST, WIFI, 10.1) == (LINK, False), "it may still have to get through"
+    assert place(stage) == OTHER.access_point
+    assert not stage.roaming.elsewhere([WIFI])
+    assert stage.look(BACK, WIFI, 10.3) == (LINK, True)
+    stage.look(BACK, WIFI, 10.0 + PATIENCE_S)
+    assert place(stage) == OTHER.access_point, "the manager names it never, or later"
+    stage.look(BACK, OTHER, 20.0)
+    assert place(stage) == OTHER.access_point
+
+
+def test_kernel_is_heard_before_the_carrier_goes_too(stage: Stage) -> None:
+    stage.roaming.turn(LINK.index, OTHER.access_point)
+    assert stage.look(LOST, WIFI, 10.0) == (LINK, False)
+    assert place(stage) == OTHER.access_point
+
+
+def test_last_turn_of_several_counts(stage: Stage) -> None:
+    stage.look(LOST, WIFI, 10.0)
+    stage.roaming.turn(LINK.index, OTHER.access_point)
+    stage.roaming.turn(LINK.index, WIFI.access_point)
+    stage.look(BACK, WIFI, 10.3)
+    assert place(stage) == WIFI.access_point
+
+
+def test_other_name_soon_after_a_roam_is_news(stage: Stage) -> None:
+    third = replace(WIFI, access_point="02:00:00:00:04:00")
+    stage.look(BACK, OTHER, 10.0)
+    assert stage.look(BACK, third, 11.0) == (LINK, False)
+    assert place(stage) == third.access_point
+
+
+def test_turn_of_an_unknown_link_is_nothing(stage: Stage) -> None:
+    stage.roaming.turn(77, OTHER.access_point)
+    stage.look(LINK, WIFI, 10.0)
+    assert stage.roaming.places() == {LINK.index: WIFI.access_point}
