@@ -59,6 +59,13 @@ def test_prefix_that_is_still_being_asked_for_is_not_missed_yet(written: Written
     assert written.note(settled) == [UNTOLD]
 
 
+def test_manager_that_goes_first_is_told_when_it_has_come(written: Written) -> None:
+    waited_for = replace(a_world(uplinks=[replace(an_uplink(), manager_wait_s=0.3)]), told_since={"wlan0": NOW})
+    assert written.note(waited_for) == []
+    come = a_world(uplinks=[an_uplink(manager_clat="192.0.0.5")])
+    assert written.note(come) == ["wlan0: no CLAT, the network manager translates this connection itself"]
+
+
 def test_translator_is_told_when_it_is_up_and_when_it_is_another_one(written: Written) -> None:
     assert written.note(a_world(), run_all(PLAN, state=RunState.STARTING)) == []
     assert written.note(a_world(), ON) == ["wlan0: CLAT up, 64:ff9b::/96 from ra, tun, 41 ms"]
