@@ -128,19 +128,21 @@ class Lab:
         for router in self.routers:
             topology.connect_router(router, router.network, self.switch, self.inet)
             router.start()
-        self._serve_inet()
+        serve_inet(self.inet)
         self.host = Host(session, switch=self.switch, root=self._root)
         self.host.start()
         for router in self.routers:
             router.wait_ready()
         eventually(lambda: "ready" in self.inet.log("inet"), message="the lab's internet serves")
 
-    def _serve_inet(self) -> None:
-        serve = self.inet.enter()
-        self.inet._spawn("inet", [*serve, PYTHON, "-I", INET])
-        records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
-        listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
-        self.inet._spawn("names", [*serve, *DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records])
+
+def serve_inet(inet: Namespace) -> None:
+    """Begin to be the internet, names included, until the session ends; its log says when it is ready."""
+    serve = inet.enter()
+    inet._spawn("inet", [*serve, PYTHON, "-I", INET])
+    records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
+    listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
+    inet._spawn("names", [*serve, *DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records])
 
 
 def _tail(log: str, lines: int, *, without: str | None = None) -> str:

@@ -3,23 +3,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tests.lab import poll, topology
 from tests.lab.daemon import Daemon
-from tests.lab.lab import INET, NAMES
-from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.lab import serve_inet
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
-from tests.lab.process import Service
-from tests.lab.router import DNSMASQ, Router
+from tests.lab.router import Router
 from tests.lab.session import Session
+from tests.machines.here import ThisGuest, journal
 from tests.machines.inside import UNITS, systemctl
 
 UPLINK, PORT = "up0", "p0"
@@ -44,25 +42,8 @@ Mode=auto
 """
 
 
-class Here(Namespace):
+class Here(ThisGuest):
     """The guest itself."""
-
-    def __init__(self, session: Session) -> None:
-        self.name, self.netns, self.session = "guest", "", session
-        self.services: list[Service] = []
-        self._popen_count = 0
-
-    def enter(self) -> list[str]:
-        return []
-
-    def ip(self, *argv: str, stdin: str | None = None) -> str:
-        return self.run("ip", *argv, stdin=stdin).stdout
-
-    def ip_json(self, *argv: str) -> list[dict[str, Any]]:
-        return [entry for entry in json.loads(self.ip("-j", *argv) or "[]") if entry]
-
-    def clatnm(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("/usr/bin/clatnm", *argv, check=check)
 
     def devices(self) -> set[str]:
         """Names of the network devices."""
@@ -159,7 +140,7 @@ class Place:
         for router in self.routers.values():
             topology.connect_router(router, router.network, self.switch, self.inet)
             router.start()
-        self._serve_inet()
+        serve_inet(self.inet)
         add_user()
         self._join()
         for router in self.routers.values():
@@ -176,12 +157,6 @@ class Place:
         eventually(lambda: UPLINK in self.here.run("nmcli", "-g", "DEVICE", "device").stdout, message="NetworkManager")
         self.here.run("nmcli", "connection", "add", "type", "ethernet", "con-name", PROFILE, "ifname", UPLINK)
         self.here.run("nmcli", "connection", "up", PROFILE, timeout_s=120.0)
-
-    def _serve_inet(self) -> None:
-        self.inet.popen(PYTHON, "-I", INET, name="inet")
-        records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
-        listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
-        self.inet.popen(*DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records, name="names")
 
     def has_ipv6(self) -> bool:
         """There is a usable address, and a default route."""
@@ -205,13 +180,6 @@ def add_user() -> None:
 def unit_property(unit: str, name: str) -> str:
     """As `systemctl show` has it."""
     return systemctl("show", "--value", "-p", name, unit).strip()
-
-
-def journal(unit: str, *, lines: int | None = None) -> str:
-    """A unit's log."""
-    limit = () if lines is None else ("-n", str(lines))
-    argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "short-precise", "-u", unit, *limit]
-    return subprocess.run(argv, check=True, text=True, capture_output=True).stdout
 
 
 def _has_device(pid: int) -> bool:

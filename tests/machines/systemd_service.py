@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.e2e.clat import wait_on
 from tests.lab import snapshot
 from tests.lab.poll import eventually
+from tests.machines.here import journal
 from tests.machines.inside import UNIT, UNITS, systemctl
-from tests.machines.systemd_place import PROFILE, SERVICE, UPLINK, Place, journal, unit_property
+from tests.machines.systemd_place import PROFILE, SERVICE, UPLINK, Place, unit_property
 from tests.machines.systemd_traffic import has_route, ipv4_works, upload
 
 POLICY = Path("/etc/polkit-1/rules.d/10-test.rules")

@@ -12,8 +12,9 @@ from tests.e2e.clat import connection, wait_on
 from tests.e2e.datapath.rig import Within
 from tests.lab.poll import eventually
 from tests.lab.topology import NETWORKS
+from tests.machines.here import journal
 from tests.machines.inside import SkippedError, systemctl
-from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK, Place, journal
+from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works, restless, upload
 
 _TEST_MODE = Path("/sys/power/pm_test")

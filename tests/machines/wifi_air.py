@@ -8,21 +8,19 @@ switch, as most are; so two of them can lead to one network or to two.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.lab import poll, topology
 from tests.lab.daemon import Daemon
-from tests.lab.lab import INET, NAMES
-from tests.lab.namespace import PYTHON, Namespace
+from tests.lab.lab import serve_inet
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 from tests.lab.process import Service
-from tests.lab.router import DNSMASQ, Router
+from tests.lab.router import Router
 from tests.lab.session import Session
+from tests.machines.here import ThisGuest, journal
 from tests.machines.inside import UNITS, systemctl
 
 PASSPHRASE = "correct horse"
@@ -34,22 +32,8 @@ _CHANNELS = tuple(_CHANNEL_MHZ)
 _SCAN_S = 60.0
 
 
-class Laptop(Namespace):
+class Laptop(ThisGuest):
     """The guest itself: its NetworkManager, its clatnm as it is installed."""
-
-    def __init__(self, session: Session) -> None:
-        self.name, self.netns, self.session = "laptop", "", session
-        self.services: list[Service] = []
-        self._popen_count = 0
-
-    def enter(self) -> list[str]:
-        return []
-
-    def ip(self, *argv: str, stdin: str | None = None) -> str:
-        return self.run("ip", *argv, stdin=stdin).stdout
-
-    def ip_json(self, *argv: str) -> list[dict[str, Any]]:
-        return [entry for entry in json.loads(self.ip("-j", *argv) or "[]") if entry]
 
     def nmcli(self, *argv: str) -> str:
         """`nmcli ARGV`; CommandError when it fails."""
@@ -66,9 +50,6 @@ class Laptop(Namespace):
     def devices(self) -> dict[str, int]:
         """Name → interface index."""
         return {link["ifname"]: link["ifindex"] for link in self.ip_json("link")}
-
-    def clatnm(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("/usr/bin/clatnm", *argv, check=check)
 
     def bssid(self, station: str) -> str:
         """Of the access point that the kernel is associated with; "" with none."""
@@ -220,7 +201,7 @@ class Air:
             self._routers[network.letter] = router = Router(network, self.session)
             topology.connect_router(router, network, self.switch, self.inet)
             router.start()
-        self._serve_inet()
+        serve_inet(self.inet)
         for router in self._routers.values():
             router.wait_ready()
         eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
@@ -233,12 +214,6 @@ class Air:
             phy = Path(f"/sys/class/net/wlan{number}/phy80211/name").read_text().strip()
             self.laptop.run("iw", "phy", phy, "set", "netns", "name", self.switch.netns)
 
-    def _serve_inet(self) -> None:
-        self.inet.popen(PYTHON, "-I", INET, name="inet")
-        records = [f"--host-record={name},{address}" for name, addresses in NAMES.items() for address in addresses]
-        listen = [f"--listen-address={topology.INET_V4}", f"--listen-address={topology.INET_V6}", "--bind-interfaces"]
-        self.inet.popen(*DNSMASQ, *listen, "--local-ttl=5", "--local=/#/", *records, name="names")
-
 
 @contextlib.contextmanager
 def on_the_air(
@@ -249,13 +224,6 @@ def on_the_air(
         daemon = Installed(air.laptop)
         eventually(daemon.status, message="the daemon answers")
         yield air, daemon
-
-
-def journal(unit: str, *, lines: int | None = None) -> str:
-    """A unit's log of this boot, with the time of day in microseconds."""
-    limit = () if lines is None else ("-n", str(lines))
-    argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "short-precise", "-u", unit, *limit]
-    return subprocess.run(argv, check=True, text=True, capture_output=True).stdout
 
 
 def _tail(path: Path, lines: int) -> str:

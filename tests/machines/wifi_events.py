@@ -7,7 +7,8 @@ import datetime
 import re
 from types import TracebackType
 
-from tests.machines.wifi_air import Laptop, journal
+from tests.machines.here import journal
+from tests.machines.wifi_air import Laptop
 
 _NL80211 = re.compile(r"^(\d+\.\d+): (.*)$", re.MULTILINE)
 _RTNETLINK = re.compile(r"^\[(\S+)\] (?!Deleted)\d+: (wlan\d.*)$", re.MULTILINE)
