@@ -222,6 +222,7 @@ def _changed(plan: Plan, fields: Mapping[str, Any]) -> Plan:
         "clat_v6": IPv6Address,
         "prefix": IPv6Network,
         "offered": bool,
+        "shared": bool,
         "device": str,
     }
     return replace(plan, **{name: kinds.get(name, int)(value) for name, value in fields.items()})
