@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.machines.initramfs import JOB, PAYLOAD, START, TARGET, initramfs
+from tests.machines.initramfs import FIRST, JOB, PAYLOAD, START, TARGET, initramfs
 from tests.machines.kernels import Kernel
 from tests.machines.needs import CACHE, QEMU, MachineError
 from tests.machines.payload import REPO
@@ -55,10 +55,16 @@ def run(
     *,
     payload: bytes,
     limit_s: float,
+    first: Sequence[str] = (),
     say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
-    """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run."""
+    """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run.
+
+    `first` is a command for its root before systemd is there, with /proc alone.
+    """
     with _turn(), _shared(payload, f"{shlex.join(command)} >{JOB}/out 2>&1") as place:
+        if first:
+            (place / "job" / FIRST).write_text(f"cd {REPO} && exec {shlex.join(first)}\n")
         (place / "job/out").touch()
         began = time.monotonic()
         console = place / "console"

@@ -18,6 +18,8 @@ JOB = "/job"
 PAYLOAD = "payload.tar"
 TARGET = "job.target"
 START = "start"
+FIRST = "first"
+"""What a guest does in its root before systemd is there; not every job has it."""
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "ext4", "9p", "9pnet_virtio")
 _UNPACK = {".xz": lzma.decompress, ".gz": gzip.decompress}
 
@@ -35,6 +37,11 @@ $b mount -t tmpfs -o mode=755 run /root/run
 $b mkdir -p /root/run/systemd/system
 $b cp /units/* /root/run/systemd/system/
 $b tar -x -f /root{JOB}/{PAYLOAD} -C /root
+if [ -e /root{JOB}/{FIRST} ]; then
+    $b mount --bind /proc /root/proc
+    $b chroot /root /bin/sh {JOB}/{FIRST} || $b poweroff -f
+    $b umount /root/proc
+fi
 $b umount /sys
 $b umount /proc
 $b mount --move /dev /root/dev

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from tests.machines.payload import payload
 from tests.machines.results import Outcome
 
 JOBS = Path(__file__).with_name("jobs")
+_FURNISH = ("python3", "-m", "tests.machines.boot_first")
+FIRST: Mapping[str, Sequence[str]] = {"boot": (*_FURNISH, "a"), "boot_dual": (*_FURNISH, "b")}
+"""Jobs about the boot itself: what is done in the root before."""
 LIMIT_S = 900.0
 _MAKING = threading.Lock()
 
@@ -66,7 +69,7 @@ def run(
     image, kernel = _parts(machine)
     with _MAKING:
         brought = _payload()
-    return guest.run(image, kernel, argv, payload=brought, limit_s=limit_s, say=say)
+    return guest.run(image, kernel, argv, payload=brought, limit_s=limit_s, first=FIRST.get(job, ()), say=say)
 
 
 def shell(machine: Machine) -> None:

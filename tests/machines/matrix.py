@@ -24,6 +24,8 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "kernels": (_OLDEST, *_NATIVE),
     "uplinks": (_OLDEST, *_NATIVE),
     "systemd": _NATIVE,
+    "boot": _NATIVE,
+    "boot_dual": _NATIVE,
     "wifi": (_NATIVE[1],),
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),

@@ -132,6 +132,15 @@ class Place:
         self.switch.ip("link", "set", PORT, "master", f"br{network.upper()}")
 
     def _build(self) -> None:
+        self._make_networks()
+        add_user()
+        self._join()
+        for router in self.routers.values():
+            router.wait_ready()
+        eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
+        eventually(self.has_ipv6, message="IPv6 in A")
+
+    def _make_networks(self) -> None:
         self.here, self.clat = Here(self.session), ClatService(Here(self.session))
         self.switch, self.inet = Namespace("sw", self.session), Namespace("inet", self.session)
         topology.connect_switch(self.switch)
@@ -141,12 +150,6 @@ class Place:
             topology.connect_router(router, router.network, self.switch, self.inet)
             router.start()
         serve_inet(self.inet)
-        add_user()
-        self._join()
-        for router in self.routers.values():
-            router.wait_ready()
-        eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
-        eventually(self.has_ipv6, message="IPv6 in A")
 
     def _join(self) -> None:
         Path("/etc/NetworkManager/conf.d/test.conf").write_text(NM_CONFIG)

@@ -28,6 +28,7 @@ def test_matrix_names_what_there_is() -> None:
         for place in places:
             assert place.root in roots.RECIPES
             assert place.kernel in kernels.SUITES
+    assert set(machine.FIRST) <= set(PLACES)
 
 
 def test_quick_part_is_a_part() -> None:
