@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tests.lab.poll import eventually
+
 T = TypeVar("T")
 
 _CLONE_NEWNET = 0x40000000
@@ -52,6 +54,11 @@ def ip_batch(*commands: str) -> None:
 def ip_json(command: str) -> Any:
     """What `ip -j COMMAND` prints, as data."""
     return json.loads(subprocess.run(["ip", "-j", *command.split()], capture_output=True, check=True).stdout or "[]")
+
+
+def wait_sending(device: str) -> None:
+    """A cable's end that was up first drops what it is to send, until the kernel has looked at its carrier."""
+    eventually(lambda: ip_json(f"link show {device}")[0]["qdisc"] != "noop", message=f"{device} can send")
 
 
 def sysctl(name: str, value: int) -> None:

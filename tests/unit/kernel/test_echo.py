@@ -17,7 +17,7 @@ import pytest
 from clatnm.errors import HostError
 from clatnm.kernel.echo import EchoError, EchoReply, EchoSocket
 from tests.lab.poll import eventually
-from tests.unit.kernel.namespace import in_new_netns, ip, sysctl
+from tests.unit.kernel.namespace import in_new_netns, ip, sysctl, wait_sending
 
 HERE, ROUTER = IPv6Address("2001:db8::5"), IPv6Address("2001:db8::1")
 TARGET, OTHER = IPv6Address("64:ff9b::101:101"), IPv6Address("64:ff9b::808:808")
@@ -89,6 +89,7 @@ def plugged() -> Iterator[tuple[EchoSocket, FarEnd]]:
     for name in ("accept_dad", "router_solicitations", "accept_ra"):
         sysctl(f"ipv6/conf/default/{name}", 0)
     ip("link add up0 address 02:00:00:00:00:05 type veth peer name p0", "link set p0 up", "link set up0 up")
+    wait_sending("p0")
     ip(f"addr add {HERE}/64 dev up0 nodad", "neigh add fe80::1 lladdr 02:00:00:00:00:01 dev up0")
     ip("route add default via fe80::1 dev up0")
     echo, far = EchoSocket("up0"), FarEnd()

@@ -18,7 +18,7 @@ from clatnm.kernel.icmp6 import Received, RouterSocket
 from clatnm.proto import ndp
 from clatnm.proto.ndp import router_solicitation
 from tests.lab.poll import eventually
-from tests.unit.kernel.namespace import in_new_netns, ip, sysctl
+from tests.unit.kernel.namespace import in_new_netns, ip, sysctl, wait_sending
 
 ROUTER, ALL_NODES, ALL_ROUTERS = IPv6Address("fe80::1"), IPv6Address("ff02::1"), IPv6Address("ff02::2")
 MAC = bytes.fromhex("020000000005")
@@ -100,6 +100,7 @@ def plugged(*, tentative: bool = False) -> Iterator[tuple[RouterSocket, Wire, in
         sysctl(f"ipv6/conf/default/{name}", value)
     sysctl("ipv6/conf/default/dad_transmits", 20)
     ip("link add up0 address 02:00:00:00:00:05 type veth peer name p0", "link set p0 up", "link set up0 up")
+    wait_sending("p0")
     router, wire = RouterSocket(), Wire()
     yield router, wire, socket.if_nametoindex("up0")
     router.close()
