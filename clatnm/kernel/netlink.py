@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # linux/rtnetlink.h
 _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+# linux/neighbour.h, net/neighbour.h
+_NTF_USE, _NUD_VALID = 0x1, 0xDE
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
 _DUMP_TRIES = 10
@@ -103,6 +105,19 @@ class Netlink:
         """Undo `take_in`. HostError."""
         with reported(f"cannot let go {address}", gone_is_fine=True):
             self._ip.route("del", **_host_route(index, address))
+
+    def meet(self, index: int, neighbour: IPv6Address) -> bool:
+        """Have the kernel look for a neighbour; whether it knows its link-layer address already. HostError."""
+        with reported(f"cannot look for {neighbour}"):
+            there = {"dst": str(neighbour), "ifindex": index, "family": socket.AF_INET6}
+            for entry in self._ip.get_neighbours(family=socket.AF_INET6, ifindex=index):
+                if (entry["ifindex"], entry.get_attr("NDA_DST")) == (index, there["dst"]) and entry[
+                    "state"
+                ] & _NUD_VALID:
+                    return True
+            # Only now: an entry that is good would be overwritten.
+            self._ip.neigh("replace", **there, flags=_NTF_USE, state=0)
+            return False
 
     def set_device_mtu(self, index: int, mtu_bytes: int) -> None:
         """Change the MTU of our device. HostError."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import contextlib
 import copy
 import errno
@@ -29,6 +30,7 @@ DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
 _KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv6, then towards IPv4
 _DIRECTIONS = ("ipv4_to_ipv6", "ipv6_to_ipv4")
 _COUNTER = struct.Struct("=QQ")
+_MEETINGS, _MEETING_S = 20, 0.05
 
 
 class Place(NamedTuple):
@@ -75,6 +77,21 @@ class Hooks(abc.ABC):
         """Load the programs. HostError."""
         self._device_index = device_index
         self._loaded = await self._host.do(lambda _: self._load(plan, keep=None))
+        await self._meet(plan)
+
+    async def _meet(self, plan: Plan) -> None:
+        """Have the kernel know the next hop first, if that answers within a second.
+
+        Behind a hook, a packet that has to wait for the next hop's address leaves as a mangled frame: before Linux 6.17
+        (stable ones before June 2025) the kernel consults the route of the IPv4 packet that it was.
+        """
+        gateway = plan.gateway
+        if gateway is None or plan.link_address is None:
+            return
+        for _ in range(_MEETINGS):
+            if await self._host.do(lambda kernel: kernel.meet(plan.ifindex, gateway)):
+                return
+            await asyncio.sleep(_MEETING_S)
 
     async def attach(self, plan: Plan, device_index: int) -> None:
         if self._loaded is None:

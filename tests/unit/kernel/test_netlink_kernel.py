@@ -287,3 +287,39 @@ def test_monitor_does_not_wake_anybody_for_other_routes(routes: int, calls: int)
         assert await quiet(changes) == before + calls
 
     watched(work)
+
+
+def test_neighbour_is_looked_for_and_known_when_it_is_there() -> None:
+    here, nobody = IPv6Address("fe80::ff:fe00:6"), IPv6Address("fe80::99")
+    there = f"clatnm-there-{os.getpid()}"
+
+    def work() -> tuple[bool, bool, list[str]]:
+        ip(
+            "link add up0 type veth peer name p0 address 02:00:00:00:00:06",
+            f"netns add {there}",
+            f"link set p0 netns {there}",
+            f"-n {there} link set p0 up",
+            "link set up0 up",
+        )
+        try:
+            index = links()["up0"].index
+            with Netlink() as kernel:
+                eventually(lambda: kernel.meet(index, here), message="the neighbour is known")
+                known = kernel.meet(index, nobody)
+            asked = [str(entry["dst"]) for entry in ip_json("-6 neigh show dev up0")]
+            return known, kernel_leaves_it_alone(index, here), asked
+        finally:
+            ip(f"netns del {there}")
+
+    known, same, asked = in_new_netns(work)
+    assert not known
+    assert same
+    assert str(nobody) in asked
+
+
+def kernel_leaves_it_alone(index: int, neighbour: IPv6Address) -> bool:
+    ip(f"neigh replace {neighbour} dev up0 lladdr 02:00:00:00:00:77 nud permanent")
+    with Netlink() as kernel:
+        assert kernel.meet(index, neighbour)
+    (entry,) = [entry for entry in ip_json("-6 neigh show dev up0") if entry["dst"] == str(neighbour)]
+    return bool(entry["lladdr"] == "02:00:00:00:00:77")
