@@ -24,8 +24,8 @@ test: ## install what is missing, lint, run every test (root for all of them); A
 test-versions: ## what touches libraries, with the oldest ones and with dbus-fast alone (root)
 	@tools/versions.sh $(ARGS)
 
-test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, an hour)
-	@tools/packages.sh machines
+test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, half an hour)
+	@tools/packages.sh test
 	@tools/venv.sh
 	@.venv/bin/python -m tests.machines matrix $(ARGS)
 

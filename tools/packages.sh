@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Installs the system packages that are missing, and only those: `packages.sh install` for clatnm itself,
-# `packages.sh lab` for the lab too, `packages.sh test` for all of that and the linters, `packages.sh machines` for
-# all of that and guests under qemu.
+# `packages.sh lab` for the lab too, `packages.sh test` for all of that, the linters and guests under qemu.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -10,8 +9,7 @@ case ${1-} in
 install) scopes="install" ;;
 lab) scopes="install lab" ;;
 test) scopes="install lab test" ;;
-machines) scopes="install lab test machines" ;;
-*) echo "usage: packages.sh install|lab|test|machines" >&2 && exit 2 ;;
+*) echo "usage: packages.sh install|lab|test" >&2 && exit 2 ;;
 esac
 
 # What shows that it is there (a program, or `venv`)   Debian, Ubuntu     Fedora            for
@@ -39,8 +37,8 @@ table='
     gdbus              libglib2.0-bin     glib2             test
     debootstrap        debootstrap        debootstrap       test
     busybox            busybox-static     busybox           test
-    mkfs.ext4          e2fsprogs          e2fsprogs         machines
-    qemu-system-x86_64 qemu-system-x86    qemu-system-x86   machines
+    mkfs.ext4          e2fsprogs          e2fsprogs         test
+    qemu-system-x86_64 qemu-system-x86    qemu-system-x86   test
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
     networkctl         systemd            systemd-networkd  test

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,14 @@ sync
 exec systemctl poweroff -ff
 """
 _SHELL = "setsid -c bash -l </dev/ttyS0 >/dev/ttyS0 2>&1"
+
+
+_given_up = threading.Event()
+
+
+def give_up() -> None:
+    """End the guests of this process, and start no more."""
+    _given_up.set()
 
 
 def run(
@@ -81,6 +90,7 @@ def run(
             checks=checks(said),
             versions=versions(listing.read_text() if listing.exists() else ""),
             seconds=seconds,
+            said=said,
             end="" if whole else console.read_text(errors="replace")[-_CONSOLE_END:],
         )
 
@@ -97,7 +107,7 @@ def _follow(
     """Hand on what is written until the guest has ended or its time is over; all of it."""
     said = ""
     while True:
-        over = qemu.poll() is not None or time.monotonic() > until
+        over = qemu.poll() is not None or time.monotonic() > until or _given_up.is_set()
         if text := read():
             said += text
             say(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from clatnm.bpf import build
 from tests.bpf import programs
 from tests.lab.namespace import Namespace
-from tests.lab.poll import eventually
+from tests.lab.poll import EventuallyError, diagnoses, eventually
 from tests.lab.process import Service
 from tests.machines.payload import COMPILED
 
@@ -45,6 +45,8 @@ class Report:
             self.status = 1
             text = str(error) or type(error).__name__
             print(text, flush=True)
+            for diagnose in diagnoses if not isinstance(error, EventuallyError) else ():  # that one has asked them
+                print(diagnose(), flush=True)
             print(f"not ok {name}: {' '.join(text.split())[:300]}", flush=True)
         else:
             print(f"ok {name}", flush=True)

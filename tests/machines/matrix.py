@@ -20,15 +20,16 @@ _MEMORY = CACHE / "results.json"
 
 _NATIVE = (Machine("bookworm", "6.1"), Machine("trixie", "6.12"), Machine("forky", "newest"))
 _OLDEST = Machine("trixie", "5.10")
+# The longest first, so that none is left to run alone in the end.
 PLACES: Mapping[str, Sequence[Machine]] = {
-    "kernels": (_OLDEST, *_NATIVE),
-    "uplinks": (_OLDEST, *_NATIVE),
     "systemd": _NATIVE,
-    "boot": _NATIVE,
-    "boot_dual": _NATIVE,
-    "wifi": (_NATIVE[1],),
+    "uplinks": (_OLDEST, *_NATIVE),
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
+    "boot": _NATIVE,
+    "boot_dual": _NATIVE,
+    "kernels": (_OLDEST, *_NATIVE),
+    "wifi": _NATIVE,
 }
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""
@@ -52,6 +53,10 @@ class Key(NamedTuple):
     kernel: str
     job: str
 
+    @property
+    def machine(self) -> Machine:
+        return Machine(self.root, self.kernel)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -64,6 +69,11 @@ class Result:
     versions: Mapping[str, str]
 
 
+def keys(places: Mapping[str, Sequence[Machine]]) -> list[Key]:
+    """One for each guest."""
+    return [Key(place.root, place.kernel, job) for job in places for place in places[job]]
+
+
 def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     """All jobs, or those named, everywhere, as many guests side by side as this machine bears; the page is written
     after each. True when one has failed."""
@@ -71,27 +81,29 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     failed = False
     with ThreadPoolExecutor(guest.AT_ONCE) as pool:
         tried = {
-            pool.submit(_try, place, job): Key(place.root, place.kernel, job)
-            for job, places in (QUICK if quick else PLACES).items()
-            for place in places
-            if not names or job in names
+            pool.submit(_try, key): key for key in keys(QUICK if quick else PLACES) if not names or key.job in names
         }
-        for future in as_completed(tried):
-            result = known[tried[future]] = future.result()
-            failed = failed or bool(result.fault)
-            if not quick:
-                _remember(known)
-                PAGE.write_text(page(known), encoding="utf-8")
+        try:
+            for future in as_completed(tried):
+                result = known[tried[future]] = future.result()
+                failed = failed or bool(result.fault)
+                if not quick:
+                    _remember(known)
+                    PAGE.write_text(page(known), encoding="utf-8")
+        except BaseException:  # somebody has had enough
+            guest.give_up()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return failed
 
 
-def _try(place: Machine, job: str) -> Result:
-    title = f"{job}: {place}"
-    print(f"== {title}", flush=True)
+def _try(key: Key) -> Result:
+    title = f"{key.job}: {key.machine}"
+    print(f"== {title}\n", end="", flush=True)
     today = datetime.date.today().isoformat()
     lines = _Lines(title)
     try:
-        outcome = machine.run(place, job, say=lines.write)
+        outcome = machine.run(key.machine, key.job, say=lines.write)
     except MachineError as error:
         lines.write(f"== not run: {error}\n")
         return Result(date=today, fault=f"not run: {error}", checks=0, skipped=(), versions={})
@@ -114,13 +126,12 @@ class _Lines:
     def write(self, text: str) -> None:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in filter(None, lines):
-            print(f"{self._title} | {line}", flush=True)
+            print(f"{self._title} | {line}\n", end="", flush=True)
 
 
 def page(results: Mapping[Key, Result]) -> str:
     """docs/tested-on.md: a table of results, and one of the versions in each root."""
-    order = [Key(place.root, place.kernel, job) for job, places in PLACES.items() for place in places]
-    shown = [key for key in order if key in results]
+    shown = [key for key in sorted(keys(PLACES), key=lambda key: key.job) if key in results]
     lines = [
         _row(key.root, _kernel(key, results[key]), key.job, _words(results[key]), results[key].date) for key in shown
     ]

@@ -39,6 +39,8 @@ class Outcome:
     versions: Mapping[str, str] = field(default_factory=dict)
     """`kernel` and packages of the guest, by name."""
     seconds: float = 0.0
+    said: str = ""
+    """All of its output."""
     end: str = ""
     """The end of its console, where it did not come to an end of its own."""
 
