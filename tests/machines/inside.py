@@ -13,6 +13,8 @@ from pathlib import Path
 
 from clatnm.bpf import build
 from tests.bpf import programs
+from tests.e2e.datapath.rig import Within
+from tests.e2e.datapath.traffic import udp6
 from tests.lab.namespace import Namespace
 from tests.lab.poll import EventuallyError, diagnoses, eventually
 from tests.lab.process import Service
@@ -54,7 +56,8 @@ class Report:
 
 def be_patient() -> None:
     """A guest is ten times slower than a machine: whatever waits by default waits longer."""
-    for function in (eventually, Namespace.run, Namespace.python, Namespace._run, Service.wait, Service.stop):
+    waiting = (eventually, Namespace.run, Namespace.python, Namespace._run, Service.wait, Service.stop)
+    for function in (*waiting, Within.sock, udp6):
         defaults = function.__kwdefaults__ or {}
         defaults["timeout_s"] *= _PATIENCE
 

@@ -27,7 +27,7 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
     "boot": _NATIVE,
-    "boot_dual": _NATIVE,
+    "boot_dual": _NATIVE[-1:],
     "kernels": (_OLDEST, *_NATIVE),
     "wifi": _NATIVE,
 }

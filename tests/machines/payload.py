@@ -32,7 +32,7 @@ COMPILED = f"{REPO}/compiled"
 
 _SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "clatnm")
 _TESTS = ("tests", "packaging", "nm-dispatcher", "networkd", "pyproject.toml")
-_LIBRARY = "usr/lib/python3/dist-packages"
+LIBRARY = "/usr/lib/python3/dist-packages"
 _COMMAND = "#!/usr/bin/python3\nfrom clatnm.cli.main import entry\n\nentry()\n"
 _WHEELS_KEPT = 20
 
@@ -44,7 +44,7 @@ def payload() -> bytes:
         root = Path(name)
         _run([str(REPOSITORY / "tools/install.sh"), "files"], PREFIX="/usr", DESTDIR=name)
         with zipfile.ZipFile(wheel()) as packed:
-            packed.extractall(root / _LIBRARY)
+            packed.extractall(root / LIBRARY.lstrip("/"))
         command = root / "usr/bin/clatnm"
         command.parent.mkdir(parents=True, exist_ok=True)
         command.write_text(_COMMAND)

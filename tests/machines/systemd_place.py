@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tests.lab import poll, topology
 from tests.lab.daemon import Daemon
@@ -95,6 +96,9 @@ class ClatService(Daemon):
         return {int(pid) for pid in cgroup.read_text().split() if _has_device(int(pid)) and int(pid) != self.pid}
 
 
+_Place = TypeVar("_Place", bound="Place")
+
+
 class Place:
     """Context manager: three networks, of which the guest is in A; clatnm does not run yet."""
 
@@ -104,7 +108,7 @@ class Place:
     routers: Mapping[str, Router]
     clat: ClatService
 
-    def __enter__(self) -> Place:
+    def __enter__(self: _Place) -> _Place:
         self.session = Session.open()
         poll.diagnoses.append(self.report)
         try:

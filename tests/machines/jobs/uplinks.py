@@ -133,16 +133,21 @@ def main() -> int:
     be_patient()
     report = Report()
     wanted = sys.argv[1:]
+    backends = ("ebpf" if has_tcx() else "ebpf-clsact", "tun")
     for kind in KINDS:
         name = kind.__name__.replace("_", "-")
-        for backend in ("ebpf" if has_tcx() else "ebpf-clsact", "tun") if not wanted or name in wanted else ():
-            with report.check(f"{name}-{backend}"), rigged() as rig:
-                carried(rig, kind, backend)
+        if wanted and name not in wanted:
+            continue
+        with rigged() as rig, report.check(name):
+            uplink = kind(rig)
+            for backend in backends:
+                with report.check(f"{name}-{backend}"):
+                    carried(rig, uplink, backend)
     return report.status
 
 
-def carried(rig: Rig, kind: Callable[[Rig], Uplink], backend: str) -> None:
-    uplink, clat_v6 = kind(rig)
+def carried(rig: Rig, made: Uplink, backend: str) -> None:
+    uplink, clat_v6 = made
     with rig.translate(backend, uplink=uplink, clat_v6=clat_v6) as clat:
         assert clat.device == f"clat-{uplink}"
         # The first packets of a path may get lost where its MTU is small.
