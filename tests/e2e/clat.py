@@ -151,7 +151,7 @@ def renumber(lab: Lab, old_valid_s: int) -> None:
 def has_moved(daemon: Daemon) -> bool:
     """After `renumber`: the CLAT is on, in the new prefix."""
     told = connection(daemon)
-    return told["state"] == "on" and told["translator"]["clat_v6"].startswith("2001:db8:a:1:")
+    return bool(told["state"] == "on" and told["translator"]["clat_v6"].startswith("2001:db8:a:1:"))
 
 
 def translators(host: Host) -> list[int]:

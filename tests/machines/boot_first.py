@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import clatnm
+from tests.machines.clat_service import SERVICE
 from tests.machines.inside import UNITS
 from tests.machines.payload import REPO
-from tests.machines.systemd_place import NM_CONFIG, PROFILE, SERVICE, UPLINK
+from tests.machines.systemd_place import NM_CONFIG, PROFILE, UPLINK
 
 CLIENT = "needs-network.service"
 _PROFILE = f"""\

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tests.lab.poll import eventually
 from tests.machines.boot_first import CLIENT
+from tests.machines.clat_service import SERVICE, ClatService, unit_property
 from tests.machines.here import journal
 from tests.machines.inside import UNIT, UNITS, systemctl
-from tests.machines.systemd_place import SERVICE, ClatService, Here, Place, unit_property
+from tests.machines.systemd_place import Here, Place
 
 MANAGER, WAIT_ONLINE = "NetworkManager.service", "NetworkManager-wait-online.service"
 ONLINE, LOGIN = "network-online.target", "systemd-user-sessions.service"
@@ -24,7 +25,7 @@ class Booted(Place):
     """Context manager: this guest as it is; the networks belong to another process."""
 
     def _build(self) -> None:
-        self.here, self.clat = Here(self.session), ClatService(Here(self.session))
+        self.here, self.clat = Here(self.session), ClatService()
 
 
 def enabled_as_a_package_does(place: Booted) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -118,15 +119,16 @@ def _try(key: Key) -> Result:
 
 
 class _Lines:
-    """Says whole lines, and in front of each whose it is."""
+    """Says whole lines, and in front of each whose it is, and when it was said."""
 
     def __init__(self, title: str) -> None:
         self._title, self._rest = title, ""
+        self._began = time.monotonic()
 
     def write(self, text: str) -> None:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in filter(None, lines):
-            print(f"{self._title} | {line}\n", end="", flush=True)
+            print(f"{self._title} {time.monotonic() - self._began:4.0f} s | {line}\n", end="", flush=True)
 
 
 def page(results: Mapping[Key, Result]) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
+from tests.machines.clat_service import SERVICE
 from tests.machines.inside import systemctl
-from tests.machines.systemd_place import SERVICE, UPLINK, Place
+from tests.machines.systemd_place import UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 CONFIGURATION = Path("/etc/clatnm/clatnm.conf")

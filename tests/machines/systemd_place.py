@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import subprocess
 from collections.abc import Mapping
@@ -12,19 +11,18 @@ from types import TracebackType
 from typing import TypeVar
 
 from tests.lab import poll, topology
-from tests.lab.daemon import Daemon
 from tests.lab.lab import serve_inet
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 from tests.lab.router import Router
 from tests.lab.session import Session
+from tests.machines.clat_service import SERVICE, ClatService
 from tests.machines.here import ThisGuest, journal
-from tests.machines.inside import UNITS, systemctl
+from tests.machines.inside import systemctl
 
 UPLINK, PORT = "up0", "p0"
 PROFILE = "wired"
 USER = "somebody"
-SERVICE = "clatnm.service"
 # Debian's udev rules keep NetworkManager away from veth devices.
 NM_CONFIG = f"""\
 [main]
@@ -53,47 +51,6 @@ class Here(ThisGuest):
     def as_user(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a command as somebody without rights."""
         return self.run("runuser", "-u", USER, "--", *argv, check=False)
-
-
-class ClatService(Daemon):
-    """clatnm as it is installed; `configure` changes what an administrator may change."""
-
-    def __init__(self, here: Here) -> None:
-        self._clatnm = here.clatnm
-
-    def start(self) -> None:
-        systemctl("start", SERVICE)
-
-    def restart(self) -> None:
-        systemctl("restart", SERVICE)
-
-    def stop(self) -> int:
-        systemctl("stop", SERVICE)
-        return 0
-
-    def configure(self, drop_in: str) -> None:
-        """Settings of [Service] beside the unit's own; they count from the next start on."""
-        path = UNITS / f"{SERVICE}.d/test.conf"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"[Service]\n{drop_in}\n")
-        systemctl("daemon-reload")
-
-    def unconfigure(self) -> None:
-        """Only the unit's own settings."""
-        (UNITS / f"{SERVICE}.d/test.conf").unlink()
-        systemctl("daemon-reload")
-
-    @property
-    def pid(self) -> int:
-        return int(unit_property(SERVICE, "MainPID"))
-
-    def log(self) -> str:
-        return journal(SERVICE)
-
-    def translators(self) -> set[int]:
-        """Pids of the processes that hold a TUN device."""
-        cgroup = Path("/sys/fs/cgroup") / unit_property(SERVICE, "ControlGroup").lstrip("/") / "cgroup.procs"
-        return {int(pid) for pid in cgroup.read_text().split() if _has_device(int(pid)) and int(pid) != self.pid}
 
 
 _Place = TypeVar("_Place", bound="Place")
@@ -145,7 +102,7 @@ class Place:
         eventually(self.has_ipv6, message="IPv6 in A")
 
     def _make_networks(self) -> None:
-        self.here, self.clat = Here(self.session), ClatService(Here(self.session))
+        self.here, self.clat = Here(self.session), ClatService()
         self.switch, self.inet = Namespace("sw", self.session), Namespace("inet", self.session)
         topology.connect_switch(self.switch)
         topology.connect_inet(self.inet)
@@ -182,15 +139,3 @@ def add_user() -> None:
         pwd.getpwnam(USER)
     except KeyError:
         subprocess.run(["useradd", "--create-home", USER], check=True)
-
-
-def unit_property(unit: str, name: str) -> str:
-    """As `systemctl show` has it."""
-    return systemctl("show", "--value", "-p", name, unit).strip()
-
-
-def _has_device(pid: int) -> bool:
-    try:
-        return any(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # it has just ended
-        return False

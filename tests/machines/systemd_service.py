@@ -11,9 +11,10 @@ from pathlib import Path
 from tests.e2e.clat import wait_on
 from tests.lab import snapshot
 from tests.lab.poll import eventually
+from tests.machines.clat_service import MANAGER, SERVICE, unit_property
 from tests.machines.here import journal
 from tests.machines.inside import UNIT, UNITS, systemctl
-from tests.machines.systemd_place import PROFILE, SERVICE, UPLINK, Place, unit_property
+from tests.machines.systemd_place import PROFILE, UPLINK, Place
 from tests.machines.systemd_traffic import has_route, ipv4_works, upload
 
 POLICY = Path("/etc/polkit-1/rules.d/10-test.rules")
@@ -23,7 +24,7 @@ polkit.addRule(function(action, subject) {
     return polkit.Result.YES;
 });
 """
-_POKE = ("org.clatnm1", "/org/clatnm1", "org.clatnm1.Manager", "Poke", "s", "test")
+_POKE = (*MANAGER, "Poke", "s", "test")
 _CAPABILITIES = ("net_admin", "net_raw", "bpf", "setuid", "setgid", "kill")
 _HANGING_S = 12
 
@@ -38,7 +39,7 @@ def nobody_starts_it_by_asking(place: Place) -> None:
     """Not activated by the bus: stopped by the administrator, it stays stopped."""
     told = place.here.clatnm("status", check=False)
     assert told.returncode == 1 and "systemctl start clatnm" in told.stderr, told
-    asked = place.here.as_user("busctl", "--system", "call", *_POKE[:3], "Status")
+    asked = place.here.as_user("busctl", "--system", "call", *MANAGER, "Status")
     assert asked.returncode != 0, asked
     assert unit_property(SERVICE, "ActiveState") == "inactive"
     assert not unit_property(SERVICE, "MainPID").strip("0")

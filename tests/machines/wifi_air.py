@@ -13,15 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.lab import poll, topology
-from tests.lab.daemon import Daemon
 from tests.lab.lab import serve_inet
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 from tests.lab.process import Service
 from tests.lab.router import Router
 from tests.lab.session import Session
+from tests.machines.clat_service import ClatService
 from tests.machines.here import ThisGuest, journal
-from tests.machines.inside import UNITS, systemctl
 
 PASSPHRASE = "correct horse"
 WPA2, WPA3 = "WPA-PSK", "SAE"
@@ -81,25 +80,6 @@ class Laptop(ThisGuest):
         told = self.run("wpa_cli", "-i", station, "roam", point.bssid).stdout.strip()
         assert told == "OK", told
         eventually(lambda: self.bssid(station) == point.bssid, message=f"{station} is at {point.bssid}")
-
-
-class Installed(Daemon):
-    """clatnm's service, as the package installs it; only its log says more."""
-
-    def __init__(self, laptop: Laptop) -> None:
-        self._clatnm = laptop.clatnm
-        drop_in = UNITS / "clatnm.service.d/verbose.conf"
-        drop_in.parent.mkdir(exist_ok=True)
-        drop_in.write_text("[Service]\nExecStart=\nExecStart=/usr/bin/clatnm daemon -v\n")
-        systemctl("daemon-reload")
-        systemctl("start", "clatnm")
-
-    @property
-    def pid(self) -> int:
-        return int(systemctl("show", "--value", "-p", "MainPID", "clatnm"))
-
-    def log(self) -> str:
-        return journal("clatnm")
 
 
 class AccessPoint:
@@ -218,10 +198,12 @@ class Air:
 @contextlib.contextmanager
 def on_the_air(
     *, radios: int, stations: int = 1, networks: Sequence[str] = ("a", "b", "c")
-) -> Iterator[tuple[Air, Installed]]:
+) -> Iterator[tuple[Air, ClatService]]:
     """The air, and the service running."""
     with Air(radios=radios, stations=stations, networks=networks) as air:
-        daemon = Installed(air.laptop)
+        daemon = ClatService()
+        daemon.configure("ExecStart=\nExecStart=/usr/bin/clatnm daemon -v")
+        daemon.start()
         eventually(daemon.status, message="the daemon answers")
         yield air, daemon
 

@@ -13,8 +13,9 @@ from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
 from tests.machines import boot_place as boot
 from tests.machines.boot_place import Booted
+from tests.machines.clat_service import SERVICE
 from tests.machines.inside import Report, be_patient, systemctl
-from tests.machines.systemd_place import SERVICE, UPLINK
+from tests.machines.systemd_place import UPLINK
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 _YEAR_S = 365 * 86400.0

@@ -7,8 +7,9 @@ import sys
 
 from tests.e2e.clat import wait_on
 from tests.lab.poll import eventually
+from tests.machines.clat_service import ClatService
 from tests.machines.inside import Report, be_patient
-from tests.machines.wifi_air import JOINED, WPA2, WPA3, AccessPoint, Air, Installed, on_the_air
+from tests.machines.wifi_air import JOINED, WPA2, WPA3, AccessPoint, Air, on_the_air
 from tests.machines.wifi_traffic import ipv4_works
 
 STATION = "wlan0"
@@ -37,7 +38,7 @@ def main() -> int:
     return report.status
 
 
-def joins(air: Air, daemon: Installed, point: AccessPoint) -> None:
+def joins(air: Air, daemon: ClatService, point: AccessPoint) -> None:
     point.start()
     air.laptop.join(STATION, point)
     told = wait_on(daemon, STATION, timeout_s=60.0)
@@ -48,25 +49,25 @@ def joins(air: Air, daemon: Installed, point: AccessPoint) -> None:
     ipv4_works(air.laptop)
 
 
-def stops(air: Air, daemon: Installed, point: AccessPoint) -> None:
+def stops(air: Air, daemon: ClatService, point: AccessPoint) -> None:
     """NetworkManager may wait for it to come back; then it gives up, and so do we."""
     point.stop()
     gone(air, daemon)
 
 
-def comes_back(air: Air, daemon: Installed, point: AccessPoint) -> None:
+def comes_back(air: Air, daemon: ClatService, point: AccessPoint) -> None:
     point.start()
     eventually(lambda: air.laptop.state(STATION) == JOINED, timeout_s=_BACK_S, message="joined again, by itself")
     wait_on(daemon, STATION, timeout_s=60.0)
     ipv4_works(air.laptop)
 
 
-def vanishes(air: Air, daemon: Installed, point: AccessPoint) -> None:
+def vanishes(air: Air, daemon: ClatService, point: AccessPoint) -> None:
     point.vanish()
     gone(air, daemon)
 
 
-def gone(air: Air, daemon: Installed) -> None:
+def gone(air: Air, daemon: ClatService) -> None:
     eventually(lambda: air.laptop.state(STATION) < JOINED, timeout_s=_LOST_S, message="NetworkManager gives it up")
 
     def nothing_left() -> bool:

@@ -14,8 +14,9 @@ from tests.e2e.clat import connection, wait_off, wait_on
 from tests.lab.poll import eventually
 from tests.lab.router import DNSMASQ
 from tests.lab.topology import INET_V4
+from tests.machines.clat_service import ClatService
 from tests.machines.inside import Report, be_patient
-from tests.machines.wifi_air import AccessPoint, Air, Installed, on_the_air
+from tests.machines.wifi_air import AccessPoint, Air, on_the_air
 from tests.machines.wifi_traffic import ipv4_works
 
 STATION, OTHER = "wlan0", "wlan1"
@@ -55,7 +56,7 @@ def main() -> int:
     return report.status
 
 
-def between_two_names(air: Air, daemon: Installed, six: AccessPoint, dual: AccessPoint) -> None:
+def between_two_names(air: Air, daemon: ClatService, six: AccessPoint, dual: AccessPoint) -> None:
     six.start()
     dual.start()
     air.laptop.join(STATION, six)
@@ -69,7 +70,7 @@ def between_two_names(air: Air, daemon: Installed, six: AccessPoint, dual: Acces
         native(air, daemon)
 
 
-def under_one_name(air: Air, daemon: Installed, in_a: AccessPoint, in_b: AccessPoint) -> None:
+def under_one_name(air: Air, daemon: ClatService, in_a: AccessPoint, in_b: AccessPoint) -> None:
     """The DHCPv4 lease from B is still there when the station is in A again."""
     in_a.start()
     air.laptop.join(STATION, in_a)
@@ -85,7 +86,7 @@ def under_one_name(air: Air, daemon: Installed, in_a: AccessPoint, in_b: AccessP
     in_b.stop()
 
 
-def captive_portal(air: Air, daemon: Installed, hotel: AccessPoint) -> None:
+def captive_portal(air: Air, daemon: ClatService, hotel: AccessPoint) -> None:
     """Nothing but the portal is reached, every name is said to be there, and no router tells a prefix."""
     router = air.router("c")
     router.ra(pref64=[])
@@ -103,7 +104,7 @@ def captive_portal(air: Air, daemon: Installed, hotel: AccessPoint) -> None:
     assert f"clat-{STATION}" not in air.laptop.devices()
 
 
-def after_the_login(air: Air, daemon: Installed) -> None:
+def after_the_login(air: Air, daemon: ClatService) -> None:
     """No event tells that the portal has opened: DNS is simply asked again."""
     router = air.router("c")
     router.stop_services()
@@ -114,7 +115,7 @@ def after_the_login(air: Air, daemon: Installed) -> None:
     ipv4_works(air.laptop)
 
 
-def two_radios(air: Air, daemon: Installed, first: AccessPoint, second: AccessPoint) -> None:
+def two_radios(air: Air, daemon: ClatService, first: AccessPoint, second: AccessPoint) -> None:
     """One in A, the other in C, which tells its prefix now: two translators, and new connections go by one of them."""
     air.router("c").ra(pref64=[[PREFIXES["c"], 600]])
     air.laptop.nmcli("connection", "up", second.ssid, "ifname", STATION)
@@ -139,14 +140,14 @@ def two_radios(air: Air, daemon: Installed, first: AccessPoint, second: AccessPo
     assert connection(daemon, rest["interface"])["translator"]["clat_v4"] == rest["translator"]["clat_v4"]
 
 
-def translated(air: Air, daemon: Installed) -> None:
+def translated(air: Air, daemon: ClatService) -> None:
     told = wait_on(daemon, STATION, timeout_s=_PATIENCE_S)
     assert told["translator"]["prefix"] == PREFIXES["a"], told
     ipv4_works(air.laptop)
     assert _seen_as() == str(air.router("a").network.wan_v4)
 
 
-def native(air: Air, daemon: Installed) -> None:
+def native(air: Air, daemon: ClatService) -> None:
     wait_off(daemon, "native-ipv4", STATION, timeout_s=_PATIENCE_S)
     ipv4_works(air.laptop)
     assert _seen_as() == str(air.router("b").network.wan_v4)

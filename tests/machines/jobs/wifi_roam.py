@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
+from tests.machines.clat_service import ClatService
 from tests.machines.inside import Report, be_patient
-from tests.machines.wifi_air import AccessPoint, Air, Installed, on_the_air
+from tests.machines.wifi_air import AccessPoint, Air, on_the_air
 from tests.machines.wifi_events import Events
 from tests.machines.wifi_traffic import PERIOD_S, Questions, asking, ipv4_works
 
@@ -58,7 +59,7 @@ def main() -> int:
 class Roams:
     """Each with the questions that went on during it, and what they say."""
 
-    def __init__(self, air: Air, daemon: Installed, events: Events) -> None:
+    def __init__(self, air: Air, daemon: ClatService, events: Events) -> None:
         self._air, self._daemon, self._events = air, daemon, events
         self._began = 0.0
 
