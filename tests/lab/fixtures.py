@@ -8,6 +8,8 @@ own_lab     module: a lab of the module's own, for tests that break what `reset`
 needs_root  function: skips, with the reason, where namespaces cannot be made
 
 A module that defines a fixture `lab` of its own, by `running_lab("forky")`, has `clean_lab` and `quick_lab` follow it.
+For all others, `--lab-root forky` says whose NetworkManager it is. Results have the version as the property
+"networkmanager", in what `--junitxml` writes.
 """
 
 from __future__ import annotations
@@ -23,17 +25,30 @@ from tests.lab.lab import Lab
 from tests.lab.poll import EventuallyError
 from tests.lab.requirements import LAB_TOOLS, NAMESPACE_TOOLS, missing
 
-_running: list[Lab] = []
+EVERY_VERSION = (pytest.param(None, id="machine"), pytest.param("trixie"), pytest.param("forky"))
+"""Parameters for a fixture `lab`: this machine's NetworkManager, 1.52 and 1.58 or later."""
+PROPERTY = "networkmanager"
+
+_running: dict[Lab, str] = {}
+"""Each with the version of its NetworkManager."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lab-root",
+        choices=sorted(trees.RECIPES),
+        help="the Debian tree whose NetworkManager runs in the lab, where a test does not choose (default: this machine's)",
+    )
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    yield from running_lab()
+def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    yield from running_lab(pytestconfig.getoption("--lab-root"))
 
 
 @pytest.fixture(scope="module")
-def own_lab() -> Iterator[Lab]:
-    yield from running_lab()
+def own_lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+    yield from running_lab(pytestconfig.getoption("--lab-root"))
 
 
 @pytest.fixture
@@ -62,9 +77,9 @@ def running_lab(tree: str | None = None) -> Iterator[Lab]:
     if reason:
         pytest.skip(reason)
     with Lab(root=trees.tree(tree) if tree else Path("/")) as lab:
-        _running.append(lab)
+        _running[lab] = lab.host.nmcli("-g", "VERSION", "general").stdout.strip()
         yield lab
-        _running.remove(lab)
+        del _running[lab]
 
 
 def _skip_without(tools: Mapping[str, str]) -> None:
@@ -90,6 +105,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     """A failed lab test shows what the daemons and the kernel have to say."""
+    if call.when == "call":
+        used = (value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Lab))
+        item.user_properties.extend((PROPERTY, _running[lab]) for lab in set(used) & _running.keys())
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
     # `eventually` has put the same into its message.

@@ -19,6 +19,8 @@ NM_SNIPPET = REPOSITORY / "nm-dispatcher/90-clatnm.conf"
 NM_HOOK = REPOSITORY / "nm-dispatcher/90-clatnm"
 HOSTROOT = str(Path(__file__).with_name("hostroot.py"))
 BUS_SOCKET = "/run/dbus/system_bus_socket"
+ACTIVATABLE = "/etc/dbus-1/lab-services"
+DISPATCHER_SERVICE = "org.freedesktop.nm_dispatcher.service"
 
 BUS_CONFIG = f"""\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -26,6 +28,7 @@ BUS_CONFIG = f"""\
 <busconfig>
   <type>system</type>
   <listen>unix:path={BUS_SOCKET}</listen>
+  <servicedir>{ACTIVATABLE}</servicedir>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -63,7 +66,6 @@ class System(Namespace):
         self._root = session.directory / "root"
         self._bus: Service | None = None
         self._nm: Service | None = None
-        self._dispatcher: Service | None = None
         self._nm_extra = ""
         self._holder = self._hold()
         self.run(PYTHON, "-I", HOSTROOT, str(session.directory), str(root))
@@ -121,6 +123,7 @@ class System(Namespace):
         if self.bus_running:
             return
         self.path(BUS_SOCKET).unlink(missing_ok=True)
+        self.system_path(ACTIVATABLE).mkdir(exist_ok=True)
         self.system_path("/etc/dbus-1/lab.conf").write_text(BUS_CONFIG)
         argv = self._in_root("dbus-daemon", "--config-file=/etc/dbus-1/lab.conf", "--nofork", "--nopidfile")
         self._bus = self._spawn("bus", argv)
@@ -176,23 +179,33 @@ class System(Namespace):
         """NMDeviceState: 20 unavailable, 30 disconnected, 100 activated, ..."""
         return int(self.nmcli("-g", "GENERAL.STATE", "device", "show", iface).stdout.split()[0])
 
-    def dispatcher_start(self) -> None:
-        """Run nm-dispatcher, and clatnm's hook with it; without it NetworkManager runs no hooks in the lab."""
-        hook = self.system_path("/etc/NetworkManager/dispatcher.d/90-clatnm")
-        hook.parent.mkdir(exist_ok=True)
-        if NM_HOOK.exists():
-            hook.write_text(NM_HOOK.read_text())
-            hook.chmod(0o755)
-        places = [f"{place}/nm-dispatcher" for place in ("/usr/lib/NetworkManager", "/usr/libexec")]
-        program = next(place for place in places if self.system_path(place).exists())
-        self._dispatcher = self._spawn("dispatcher", self._in_root(program, "--persist", "--debug"))
-        eventually(lambda: "request name" in self.log("dispatcher"), message="nm-dispatcher has its name")
+    def dispatcher_start(self, *, hook: bool = True) -> None:
+        """From now on NetworkManager finds nm-dispatcher, which the bus starts for it, and clatnm's `hook` is there.
+
+        It ends by itself when it has had nothing to do for ten seconds.
+        """
+        if hook:
+            place = self.system_path("/etc/NetworkManager/dispatcher.d/90-clatnm")
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(NM_HOOK.read_text())
+            place.chmod(0o755)
+        service = self.system_path(f"/usr/share/dbus-1/system-services/{DISPATCHER_SERVICE}").read_text()
+        self.system_path(f"{ACTIVATABLE}/{DISPATCHER_SERVICE}").write_text(service)
+        self._bus_reread()
 
     def _dispatcher_stop(self) -> None:
-        if self._dispatcher:
-            self._dispatcher.kill()
-            self._dispatcher = None
+        service = self.system_path(f"{ACTIVATABLE}/{DISPATCHER_SERVICE}")
+        if service.exists():
+            service.unlink()
             self.system_path("/etc/NetworkManager/dispatcher.d/90-clatnm").unlink(missing_ok=True)
+            if self.bus_running:
+                self._bus_reread()
+
+    def _bus_reread(self) -> None:
+        self.run(
+            *("dbus-send", "--system", "--print-reply", "--dest=org.freedesktop.DBus"),
+            *("/org/freedesktop/DBus", "org.freedesktop.DBus.ReloadConfig"),
+        )
 
     # Profiles
 
