@@ -163,11 +163,12 @@ class Daemon:
         world = self._world(now)
         self._verdicts = decide(world, now)
         self._supervisor.forget_failures(keep=trying(self._verdicts, world.running))
-        # Nothing translates while the machine sleeps: it may wake up in another network.
-        self._supervisor.apply(diff(world.running, () if self._suspend.asleep else wanted(self._verdicts)))
+        # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
+        awake = () if self._suspend.asleep else self._verdicts
+        self._supervisor.apply(diff(world.running, wanted(awake)))
+        self._observer.probe(world, awake, now)
         if not self._supervisor.running():
             self._suspend.ready()
-        self._observer.probe(world, self._verdicts, now)
         if self._recorder is not None:
             self._recorder.write(world, now)
         for line in self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms):

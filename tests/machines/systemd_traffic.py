@@ -37,13 +37,22 @@ def has_route() -> bool:
     return subprocess.run(["ip", "route", "get", str(INET_V4)], check=False, capture_output=True).returncode == 0
 
 
-def udp_echo(size: int) -> None:
+def udp_echo(size: int, *, patience_s: float = _SLOW_S) -> None:
     """A datagram there and back."""
     sent = os.urandom(size)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(_SLOW_S)
+        sock.settimeout(patience_s)
         sock.sendto(sent, (str(INET_V4), ECHO_PORT))
         assert sock.recv(65535) == sent
+
+
+def echoes() -> bool:
+    """Whether a datagram comes back within a second."""
+    try:
+        udp_echo(20, patience_s=1.0)
+    except OSError:
+        return False
+    return True
 
 
 def download() -> None:

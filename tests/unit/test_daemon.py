@@ -140,6 +140,7 @@ def test_nothing_translates_while_the_machine_sleeps(stage: Stage) -> None:
         await settle()
         assert stage.backend.alive == []
         assert not stage.held_up
+        assert stage.observer.probed == [], "nor are PLATs asked"
         stage.observer.changed()
         await settle()
         assert stage.backend.alive == []
@@ -148,6 +149,7 @@ def test_nothing_translates_while_the_machine_sleeps(stage: Stage) -> None:
         await settle()
         assert len(stage.backend.alive) == stage.observer.forgotten == 1
         assert stage.held_up, "the next time as well"
+        assert stage.observer.probed
 
     play(scene, stage)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from clatnm.daemon import Daemon
 from clatnm.dbus import service, suspend
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.names import LOGIN1, LOGIN1_MANAGER, LOGIN1_PATH
-from clatnm.model import Plan, Running, Settings, World
+from clatnm.model import Plan, Running, Settings, Verdict, World
 from clatnm.worker import launch
 from tests.unit.aio import run_virtual, settle
 from tests.unit.policy.worlds import a_candidate, a_world
@@ -61,6 +61,7 @@ class FakeObserver:
         self.changed = changed
         self.looks: list[float] = []
         self.forgotten = 0
+        self.probed: list[str] = []
         self.counted: list[tuple[str, Mapping[str, Any]]] = []
         self.closed = False
         self.deprecations: list[float] = []
@@ -79,8 +80,8 @@ class FakeObserver:
     def world(self, settings: Settings, now: float) -> World:
         return replace(self._stage.world, settings=settings)
 
-    def probe(self, *_: object) -> None:
-        return None
+    def probe(self, world: World, verdicts: Iterable[Verdict], now: float) -> None:
+        self.probed = [verdict.uplink.interface for verdict in verdicts]
 
     def count(self, plan: Plan, counters: Mapping[str, Any]) -> None:
         self.counted.append((plan.key, counters))
