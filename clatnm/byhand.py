@@ -98,7 +98,6 @@ class _Planner:
                     uuid="",
                     name=wish.uplink,
                     manager="none",
-                    mode=Mode.FORCE,
                     choices=wish.choices,
                 ),
             ),
@@ -109,7 +108,7 @@ class _Planner:
             backends=faults({name: it for name, it in self.backends.items() if wish.backend in ("auto", name)}),
             sharing_backends=sharing(self.backends),
             # One device, and it stays: what changes, changes in it.
-            settings=Settings(backend=wish.backend, drain_s=0),
+            settings=Settings(mode=Mode.FORCE, backend=wish.backend, drain_s=0),
             secret=self._secret,
         )
         (verdict,) = decide(world, now=0.0)

@@ -111,19 +111,21 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     def _stop(self) -> None:
         self._stopping = True
         self._wake.set()
 
-    def _reload(self) -> None:
+    def reload(self) -> str:
         try:
             self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
-            log.info("configuration read again")
         except ConfigError as error:
             log.warning("%s; keeping the last good configuration", error)
+            return str(error)
+        log.info("configuration read again")
         self._wake.set()
+        return ""
 
     def _on_resume(self, why: str) -> None:
         log.debug("the machine woke up (%s): any link may be on another network", why)

@@ -12,6 +12,7 @@ from typing import Any
 
 from clatnm.journal import Decision
 from clatnm.model import Dhcp4State, Mode, PlatState, PrefixCandidate, Reason, Running, Uplink, Verdict, World
+from clatnm.policy.modes import own_file, told_modes
 from clatnm.policy.prefixes import candidates_for
 from clatnm.policy.verdict import RULES, Case, case
 from clatnm.status import EXPLANATIONS, printable, run_of, state_of
@@ -34,7 +35,8 @@ WORDS: Mapping[Reason, _Words] = {
     Reason.OPTED_OUT: _Words(question="Is CLAT switched on for it?", remedy="Switch it on: {switch auto}"),
     Reason.MANAGER_TRANSLATES: _Words(
         question="Is nobody else translating it?",
-        remedy="Switch NetworkManager's own CLAT off: nmcli connection modify {name} ipv4.clat no",
+        remedy="To let clatnm do it instead: nmcli connection modify {name} ipv4.clat no +ipv6.dns-options clatnm:1"
+        " and activate the connection again.",
     ),
     Reason.NATIVE_IPV4: _Words(
         question="Is it without native IPv4?",
@@ -126,7 +128,7 @@ def _change(this: Case, verdict: Verdict, world: World) -> str:
 def _switch(uplink: Uplink, world: World, mode: Mode) -> str:
     """How the connection gets another mode; a file of its own goes before what is stored with it."""
     if _has_own_mode(uplink, world):
-        return f"`mode = {mode}` in {_own_file(uplink)}"
+        return f"`mode = {mode}` in {own_file(uplink.uuid)}"
     if uplink.manager == _NETWORKMANAGER:
         return f"clatnm set {_as_argument(uplink)} {mode}"
     return f"`Mode={mode}` in a section [X-Clatnm] of its .network file"
@@ -135,10 +137,6 @@ def _switch(uplink: Uplink, world: World, mode: Mode) -> str:
 def _has_own_mode(uplink: Uplink, world: World) -> bool:
     own = world.settings.connections.get(uplink.uuid)
     return own is not None and "mode" in own.written
-
-
-def _own_file(uplink: Uplink) -> str:
-    return f"/etc/clatnm/connections.d/{uplink.uuid}.conf"
 
 
 def _as_argument(uplink: Uplink) -> str:
@@ -150,7 +148,7 @@ def _as_argument(uplink: Uplink) -> str:
 def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[dict[str, Any]]:
     """What is known, where from, and how old it is (seconds; None: it has no age)."""
     name = this.uplink.interface
-    told = [_fact("mode", str(this.mode), _mode_source(this, world)), _fact("ipv4", _ipv4(this), _ipv4_source(this))]
+    told = [*_modes(this, world), _fact("ipv4", _ipv4(this), _ipv4_source(this))]
     if this.dhcp4 is not None:
         told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
     told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
@@ -194,12 +192,18 @@ def _prefix(
     return _fact("prefix", ", ".join(words), str(candidate.source), age_s)
 
 
-def _mode_source(this: Case, world: World) -> str:
-    if _has_own_mode(this.uplink, world):
-        return _own_file(this.uplink)
-    if this.uplink.mode is not None:
-        return "the connection"
-    return "/etc/clatnm/clatnm.conf" if "mode" in world.settings.written else "default"
+def _modes(this: Case, world: World) -> Iterable[dict[str, Any]]:
+    """The mode that holds, and then what others say who are asked later, or in vain."""
+    *said, default = told_modes(this.uplink, world)
+    if "mode" in world.settings.written or not any(told.mode for told in said):
+        said.append(default)
+    counting = next(told for told in said if told.mode is not None)
+    yield _fact("mode", str(counting.mode), counting.source)
+    for told in said:
+        if told.mode is None:
+            yield _fact("mode, ignored", f"{told.text}: {told.fault}", told.source)
+        elif told is not counting:
+            yield _fact("mode, overruled", str(told.mode), told.source)
 
 
 def _ipv4(this: Case) -> str:

@@ -75,6 +75,20 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToldMode:
+    """A mode that one place has for a connection."""
+
+    source: str
+    """Which place, for people: `ipv6.dns-options`."""
+    text: str
+    """What stands there."""
+    mode: Mode | None
+    """None: it does not count."""
+    fault: str = ""
+    """Why it does not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink:
     """One active connection, as its manager tells it; `interface` carries its IP traffic."""
 
@@ -82,8 +96,8 @@ class Uplink:
     uuid: str
     name: str
     manager: str
-    mode: Mode | None = None
-    """Mode set on the connection itself; None: the global default decides."""
+    told_modes: tuple[ToldMode, ...] = ()
+    """The modes that the connection itself has, in the order of belief."""
     is_vpn: bool = False
     manager_clat: str = ""
     """Non-empty: the manager translates this connection itself, from this IPv4 address."""
@@ -97,6 +111,11 @@ class Uplink:
     """The DNS resolvers that this link itself told of, as its manager has them; never another connection's."""
     access_point: str = ""
     """BSSID of the Wi-Fi access point in use. Another one may lead to another network, without a loss of carrier."""
+
+    @property
+    def mode(self) -> Mode | None:
+        """What the connection itself says; None: the global default decides."""
+        return next((told.mode for told in self.told_modes if told.mode is not None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

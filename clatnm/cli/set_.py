@@ -5,47 +5,132 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
+from clatnm.errors import BusError, ConfigError, HostError, NoDaemonError
+from clatnm.model import Mode
+
+_FORGET = "default"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("connection", metavar="CONNECTION", help="name or UUID of a NetworkManager connection")
-    parser.add_argument("mode", metavar="MODE", help="auto, force or no")
+    parser.add_argument(
+        "connection", metavar="CONNECTION", nargs="?", help="name or UUID of a NetworkManager connection"
+    )
+    parser.add_argument("mode", metavar="MODE", nargs="?", help="auto, force, no, or default: follow the default again")
+    parser.add_argument(
+        "--default", metavar="MODE", dest="default_mode", help="auto, force or no, for connections without a mode"
+    )
+
+
+def wish(arguments: argparse.Namespace) -> tuple[str | None, Mode | None]:
+    """The connection (None: all that have no mode) and its mode (None: not one of its own). ConfigError."""
+    from clatnm.config import parse_mode
+
+    words = [word for word in (arguments.connection, arguments.mode) if word is not None]
+    if arguments.default_mode is not None:
+        if words:
+            raise ConfigError("--default is not about one connection", hint="clatnm set --default MODE")
+        return None, parse_mode(arguments.default_mode)
+    try:
+        connection, mode = words
+    except ValueError:
+        raise ConfigError("which connection, and which mode?", hint="see: clatnm set --help") from None
+    if mode.strip().lower() == _FORGET:
+        return connection, None
+    try:
+        return connection, parse_mode(mode)
+    except ConfigError as error:
+        raise ConfigError(error.what, hint=f"one of: auto, force, no, {_FORGET}") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the mode into the stored profile, as the calling user: NetworkManager decides who may."""
-    import asyncio
-
-    from clatnm.config import parse_mode
-    from clatnm.status import printable
-    from clatnm.uplinks import nm_profiles
-
-    mode = parse_mode(arguments.mode)
-    changed = asyncio.run(nm_profiles.set_mode(arguments.connection, mode))
-    print(f"{printable(arguments.connection)}: CLAT mode {'is now' if changed else 'is already'} {mode}")
-    own_file = asyncio.run(_own_file(arguments.connection))
-    if own_file:
-        print(f"but it has no effect: {printable(own_file)}, and that goes before it", file=sys.stderr)
+    """Write the mode where it belongs, as the calling user: NetworkManager decides who may change a connection."""
+    connection, mode = wish(arguments)
+    changed = _set_default(mode) if connection is None else _set(connection, mode)
     return EXIT_OK if changed else EXIT_NOTHING_TO_DO
 
 
-async def _own_file(connection: str) -> str:
-    """`FILE says mode = MODE` where the running daemon takes the mode from a file of the connection's own, else ''."""
-    import json
+def _set_default(mode: Mode | None) -> bool:
+    from clatnm import config
 
-    from clatnm.config import CONFIG_DIR, CONNECTIONS_NAME
+    changed = _write(config.CONFIG_DIR / config.CONFIG_NAME, mode)
+    print(f"default CLAT mode {'is now' if changed else 'is already'} {mode}")
+    return changed
+
+
+def _set(connection: str, mode: Mode | None) -> bool:
+    import asyncio
+
+    from clatnm import config
+    from clatnm.status import printable
+    from clatnm.uplinks import nm_profiles
+
+    outcome = asyncio.run(nm_profiles.set_mode(connection, mode))
+    own_file = config.CONFIG_DIR / config.CONNECTIONS_NAME / f"{outcome.uuid}.conf"
+    changed, place = outcome.changed, outcome.place
+    if mode is None:
+        changed |= own_file.exists() and _write(own_file, None)
+    elif not outcome.kept:
+        changed, place = _write_instead(own_file, mode), str(own_file)
+    name = printable(connection)
+    if mode is None:
+        print(f"{name}: no CLAT mode of its own {'any more' if changed else 'is set'}")
+    else:
+        print(f"{name}: CLAT mode {'is now' if changed else 'is already'} {mode} ({place})")
+    for interface in outcome.translating:
+        how = f"until it is activated again, or: nmcli device reapply {printable(interface)}"
+        print(f"NetworkManager's own CLAT stays on {printable(interface)} {how}", file=sys.stderr)
+    if outcome.kept and mode is not None:
+        _warn_of(own_file, mode)
+    return changed
+
+
+def _write_instead(own_file: Path, mode: Mode) -> bool:
+    """The profile store loses user data, as netplan's does: a file of ours has the mode then."""
+    try:
+        changed = _write(own_file, mode)
+    except HostError as error:
+        raise BusError(
+            "NetworkManager accepted the change, but its profile store did not keep it",
+            hint=f"as root, clatnm keeps it in {own_file}; {error.what}",
+        ) from error
+    print(f"NetworkManager's profile store did not keep the mode, so {own_file} has it", file=sys.stderr)
+    return changed
+
+
+def _write(path: Path, mode: Mode | None) -> bool:
+    """Write the mode into a file, and have the daemon read it."""
+    import asyncio
+
+    from clatnm import config_edit
     from clatnm.dbus import service
-    from clatnm.errors import BusError
+    from clatnm.status import printable
+    from clatnm.translators import BACKENDS
+
+    if not config_edit.set_mode(path, mode, backends=tuple(BACKENDS)):
+        return False
+    try:
+        fault = asyncio.run(service.ask("Reload"))
+    except NoDaemonError:  # it will read it when it starts
+        fault = ""
+    except BusError as error:
+        fault = str(error)
+    if fault:
+        print(f"but the daemon has not read it: {printable(fault)}", file=sys.stderr)
+    return True
+
+
+def _warn_of(own_file: Path, mode: Mode) -> None:
+    """A file that says another mode goes before the connection's."""
+    from clatnm import config
+    from clatnm.translators import BACKENDS
 
     try:
-        told = json.loads(await service.ask("Explain", connection))
-    except BusError:  # no daemon: nothing has an effect
-        return ""
-    for each in told:
-        for fact in each["evidence"]:
-            if fact["what"] == "mode" and fact["source"].startswith(str(CONFIG_DIR / CONNECTIONS_NAME)):
-                return f"{fact['source']} says mode = {fact['value']}"
-    return ""
+        settings = config.load(config.CONFIG_DIR, backends=tuple(BACKENDS)).connections.get(own_file.stem)
+    except ConfigError:  # the daemon has complained, and uses what it read before
+        return
+    if settings is not None and "mode" in settings.written and settings.mode is not mode:
+        print(f"but it has no effect: {own_file} says mode = {settings.mode}, and that goes before it", file=sys.stderr)

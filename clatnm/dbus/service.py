@@ -15,7 +15,7 @@ _NO_DAEMON = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus
 
 
 class Answers(Protocol):
-    """Who answers for the daemon; all texts but `poke`'s are JSON."""
+    """Who answers for the daemon; all texts but those of `poke` and `reload` are JSON."""
 
     async def status(self) -> str:
         """What `clatnm status --json` prints."""
@@ -28,6 +28,9 @@ class Answers(Protocol):
 
     def poke(self, why: str) -> None:
         """Look again."""
+
+    def reload(self) -> str:
+        """Read the configuration again; what is wrong with it, or nothing."""
 
 
 # The library reads D-Bus signatures from annotations (no annotation: no result), which is not what a type checker
@@ -52,6 +55,10 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
     @library_service.method()  # type: ignore[untyped-decorator]
     def Poke(self, why: "s"):  # type: ignore[name-defined, no-untyped-def]  # noqa: F821, N802
         self._answers.poke(why)
+
+    @library_service.method()  # type: ignore[untyped-decorator]
+    def Reload(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
+        return self._answers.reload()
 
     @library_service.dbus_property(access=library_service.PropertyAccess.READ)  # type: ignore[untyped-decorator]
     def Version(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802

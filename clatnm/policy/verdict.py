@@ -23,14 +23,7 @@ from clatnm.model import (
     World,
 )
 from clatnm.policy.addressing import CONTINUITY_PREFIX, live_routes
-
-
-def mode_of(uplink: Uplink, world: World) -> Mode:
-    """The administrator's word about this connection, else the connection's own mode, else the global default."""
-    own = world.settings.connections.get(uplink.uuid)
-    if own is not None and "mode" in own.written:
-        return own.mode
-    return uplink.mode or world.settings.mode
+from clatnm.policy.modes import mode_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

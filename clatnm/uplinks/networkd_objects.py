@@ -13,7 +13,7 @@ from typing import Any
 
 from clatnm.config import parse_mode
 from clatnm.errors import ConfigError
-from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, Uplink
+from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, ToldMode, Uplink
 
 NETWORKD = "org.freedesktop.network1"
 NETWORKD_PATH = "/org/freedesktop/network1"
@@ -175,12 +175,16 @@ def uplink(link: NetworkdLink, settings: FileSettings) -> Uplink:
         uuid=str(uuid.uuid5(_NAMESPACE, f"{file.name}/{link.interface}")),
         name=file.stem or link.interface,
         manager=NAME,
-        mode=settings.mode,
+        told_modes=() if settings.mode is None else (_told(settings.mode),),
         is_vpn=link.is_tunnel,
         ipv4_disabled=settings.ipv4_disabled,
         resolvers=link.resolvers,
         access_point=link.access_point,
     )
+
+
+def _told(mode: Mode) -> ToldMode:
+    return ToldMode(source=f"[{SECTION}] of its .network file", text=str(mode), mode=mode)
 
 
 def settings_from(files: Iterable[tuple[str, str]]) -> FileSettings:

@@ -15,9 +15,10 @@ from typing import Any
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal, unwrap
 from clatnm.errors import BusError
-from clatnm.model import Uplink
+from clatnm.model import ToldMode, Uplink
 from clatnm.uplinks import nm_objects
-from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Objects, Profile
+from clatnm.uplinks.nm_modes import Profile
+from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Objects
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class NetworkManager:
         self._backlog: list[Signal] | None = None
         self._last: tuple[Uplink, ...] = ()
         self._present = False
+        self._faults: frozenset[tuple[str, ToldMode]] = frozenset()
         self._fetching: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -50,7 +52,15 @@ class NetworkManager:
         if nm_objects.is_starting(self._objects):
             fresh = nm_objects.merge_waiting(fresh, self._last)
         self._last = fresh
+        self._complain(fresh)
         return fresh
+
+    def _complain(self, uplinks: tuple[Uplink, ...]) -> None:
+        """Log modes that do not count: once, for as long as they stand there."""
+        before = self._faults
+        self._faults = frozenset((u.name, told) for u in uplinks for told in u.told_modes if told.mode is None)
+        for name, told in self._faults - before:
+            log.warning("connection %r: %r in %s is ignored (%s)", name, told.text, told.source, told.fault)
 
     async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
         """Follow NetworkManager over `bus`, whether it runs already or appears later."""

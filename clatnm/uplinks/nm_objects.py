@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from clatnm.config import parse_mode
 from clatnm.dbus.bus import Signal
 from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
-from clatnm.errors import ConfigError
-from clatnm.model import DEVICE_PREFIX, Mode, Uplink
+from clatnm.model import DEVICE_PREFIX, Uplink
+from clatnm.uplinks.nm_modes import Profile, modes_from
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
@@ -25,14 +24,11 @@ IP6_CONFIG = f"{NM}.IP6Config"
 DHCP6_CONFIG = f"{NM}.DHCP6Config"
 SETTINGS_CONNECTION = f"{NM}.Settings.Connection"
 
-# Key in the profile's `user` setting; it must contain a dot to be legal there.
-MODE_KEY = "clatnm.mode"
-
 # NMActiveConnectionState: only these two carry traffic. A connection that is activating already has its IPv6
 # address and route more than a second before it counts as activated (duplicate address detection).
 _ACTIVATING, _ACTIVATED = 1, 2
 # Types whose traffic goes through another uplink.
-_TUNNELS = frozenset({"vpn", "wireguard"})
+_TUNNELS = frozenset({"vpn", "wireguard", "tun", "ip-tunnel", "vxlan"})
 # By the value of `ipv4.clat`: default, no, auto, force.
 _RIGHT_OF_WAY_S = {-1: 0.3, 0: 0.0, 1: 1.0, 2: 1.0}
 # Nothing a user would look for: not even mentioned.
@@ -40,8 +36,6 @@ _INTERNAL = frozenset({"loopback", "dummy"})
 
 Objects = dict[str, dict[str, dict[str, Any]]]
 """Path → interface → property → plain value, as GetManagedObjects tells and signals keep up to date."""
-Profile = Mapping[str, Mapping[str, Any]]
-"""What GetSettings returns for one profile: setting → key → plain value."""
 
 
 def apply(objects: Objects, signal: Signal) -> bool:
@@ -96,8 +90,10 @@ def active_profiles(objects: Objects) -> frozenset[str]:
     return frozenset(path for path in paths if path != "/")
 
 
-def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Uplink, ...]:
-    """The active connections, one an interface, sorted by it.
+def uplinks_from(
+    objects: Objects, profiles: Mapping[str, Profile], gateways: Mapping[str, IPv4Address] | None = None
+) -> tuple[Uplink, ...]:
+    """The active connections, one an interface, sorted by it. `gateways`: far ends of VPNs, by the VPN's device.
 
     A connection whose profile is not known yet is left out: its user may have opted out.
     """
@@ -125,7 +121,7 @@ def uplinks_from(objects: Objects, profiles: Mapping[str, Profile]) -> tuple[Upl
                 uuid=str(active.get("Uuid", "")),
                 name=str(active.get("Id", "")),
                 manager="NetworkManager",
-                mode=profile_mode(profile),
+                told_modes=modes_from(profile),
                 is_vpn=is_vpn,
                 # Since 1.57.2; non-empty exactly while NetworkManager's own CLAT is active.
                 manager_clat=str(ip4.get("ClatAddress") or ""),
@@ -191,15 +187,6 @@ def _addresses(told: Iterable[Any]) -> Iterator[IPv4Address | IPv6Address]:
             yield ip_address(text.partition("%")[0] if isinstance(text, str) else text)
         except ValueError:
             continue
-
-
-def profile_mode(profile: Profile) -> Mode | None:
-    """The mode in the profile's user data; None when absent or not a mode."""
-    text = profile.get("user", {}).get("data", {}).get(MODE_KEY)
-    try:
-        return None if text is None else parse_mode(str(text))
-    except ConfigError:
-        return None
 
 
 def merge_waiting(fresh: tuple[Uplink, ...], last: Iterable[Uplink]) -> tuple[Uplink, ...]:

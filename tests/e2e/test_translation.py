@@ -252,7 +252,7 @@ def test_set_names_what_is_wrong(joined: clat.Joined) -> None:
         "error: there is no connection 'nowhere' (see: nmcli connection show)\n",
     )
     mode = joined.host.clatnm("set", "netA", "maybe", check=False)
-    assert (mode.returncode, mode.stderr) == (2, "error: mode 'maybe' is unknown (one of: auto, force, no)\n")
+    assert (mode.returncode, mode.stderr) == (2, "error: mode 'maybe' is unknown (one of: auto, force, no, default)\n")
     clat.wait_on(joined.daemon)
 
 

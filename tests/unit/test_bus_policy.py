@@ -111,6 +111,10 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
         def poke(self, why: str) -> None:
             poked.append(why)
 
+        def reload(self) -> str:
+            poked.append("reload")
+            return ""
+
     connection = await Bus.connect()
     try:
         await service.offer(connection, Daemon())
@@ -121,6 +125,7 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
             "version": await call_as(user, address, f"{PROPERTIES}.Get", f"string:{MANAGER}", "string:Version"),
             "introspect": await call_as(user, address, "org.freedesktop.DBus.Introspectable.Introspect"),
             "ping": await call_as(user, address, "org.freedesktop.DBus.Peer.Ping"),
+            "reload": await call_as(user, address, f"{MANAGER}.Reload"),
             "poke": await call_as(user, address, f"{MANAGER}.Poke", "string:why"),
         }
     finally:
@@ -132,6 +137,7 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
 def test_bus_policy_lets_everybody_look_but_not_poke(bus: str) -> None:
     answers, poked = asyncio.run(answers_of_our_object(NOBODY, bus))
     assert "AccessDenied" in answers.pop("poke")
+    assert "AccessDenied" in answers.pop("reload")
     assert set(answers.values()) == {""}
     assert poked == []
 
@@ -140,7 +146,7 @@ def test_bus_policy_lets_everybody_look_but_not_poke(bus: str) -> None:
 def test_bus_policy_lets_root_poke(bus: str) -> None:
     answers, poked = asyncio.run(answers_of_our_object(0, bus))
     assert set(answers.values()) == {""}
-    assert poked == ["why"]
+    assert poked == ["reload", "why"]
 
 
 @pytest.mark.root

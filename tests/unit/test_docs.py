@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clatnm import cli, config
+from clatnm.cli import set_
 from clatnm.cli.main import parser
 from clatnm.errors import ConfigError
 from clatnm.model import Reason, Settings
@@ -60,7 +61,7 @@ def is_accepted(argv: list[str]) -> bool:
     try:
         arguments = parser().parse_args(argv)
         if arguments.verb == "set":
-            config.parse_mode(arguments.mode)
+            set_.wish(arguments)
     except (SystemExit, ConfigError):
         return False
     return True

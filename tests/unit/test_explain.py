@@ -24,6 +24,7 @@ from clatnm.model import (
     Retry,
     Settings,
     SourceReport,
+    ToldMode,
     World,
 )
 from clatnm.policy.plan import decide
@@ -37,6 +38,7 @@ from tests.unit.policy.worlds import (
     a_candidate,
     a_link,
     a_route4,
+    a_told_mode,
     a_world,
     an_uplink,
     run_all,
@@ -101,7 +103,7 @@ OWN_FILE = f"/etc/clatnm/connections.d/{UUID}.conf"
     ("world", "how"),
     [
         pytest.param(
-            a_world(uplinks=[replace(NETWORKD, mode=Mode.NO)]),
+            a_world(uplinks=[replace(NETWORKD, told_modes=(a_told_mode(Mode.NO),))]),
             "Switch it on: `Mode=auto` in a section [X-Clatnm] of its .network file",
             id="networkd-off",
         ),
@@ -186,7 +188,7 @@ def test_evidence_has_source_and_age() -> None:
             "/etc/clatnm/clatnm.conf",
             id="global",
         ),
-        pytest.param(a_world(uplinks=[an_uplink(mode=Mode.FORCE)]), "the connection", id="profile"),
+        pytest.param(a_world(uplinks=[an_uplink(mode=Mode.FORCE)]), "ipv6.dns-options", id="profile"),
         pytest.param(
             a_world(
                 uplinks=[an_uplink(mode=Mode.NO)],
@@ -201,6 +203,22 @@ def test_mode_says_where_it_comes_from(world: World, source: str) -> None:
     mode, where, _ = facts(told(world))["mode"]
     assert where == source
     assert mode == ("auto" if source == "default" else "force")
+
+
+def test_mode_has_all_that_is_said_about_it() -> None:
+    modes = (
+        ToldMode(source="user data clatnm.mode", text="maybe", mode=None, fault="one of: auto, force, no"),
+        a_told_mode(Mode.NO),
+        a_told_mode(Mode.AUTO, "ipv4.clat"),
+    )
+    settings = Settings(mode=Mode.FORCE, written=frozenset({"mode"}))
+    rows = told(a_world(uplinks=[replace(an_uplink(), told_modes=modes)], settings=settings))["evidence"]
+    assert [(row["what"], row["value"], row["source"]) for row in rows if row["what"].startswith("mode")] == [
+        ("mode", "no", "ipv6.dns-options"),
+        ("mode, ignored", "maybe: one of: auto, force, no", "user data clatnm.mode"),
+        ("mode, overruled", "auto", "ipv4.clat"),
+        ("mode, overruled", "force", "/etc/clatnm/clatnm.conf"),
+    ]
 
 
 def test_prefix_that_is_not_used_says_why() -> None:

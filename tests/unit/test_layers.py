@@ -29,6 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "notify": frozenset(),
     "model": frozenset({"compat"}),
     "config": frozenset({"compat", "errors", "model", "proto"}),
+    "config_edit": frozenset({"config", "errors", "model"}),
     "status": frozenset({"compat", "model"}),
     # pure
     "proto": frozenset({"compat", "errors"}),

@@ -17,6 +17,7 @@ from tests.lab.fixtures import running_lab
 NATIVE, OURS = frozenset({"up0"}), frozenset({"clat-up0"})
 NOBODY: frozenset[str] = frozenset()
 RACES = 6
+OURS_INSTEAD = ("netA", "ipv4.clat", "no", "+ipv6.dns-options", "clatnm:1")
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,8 @@ def test_prefix_announced_later_brings_up_the_native_clat_alone(quick_lab: Lab) 
     "command",
     [
         pytest.param([("device", "modify", "up0", "ipv4.clat", "no")], id="device-modify"),
-        pytest.param([("connection", "modify", "netA", "ipv4.clat", "no"), ("device", "reapply", "up0")], id="reapply"),
-        pytest.param([("connection", "modify", "netA", "ipv4.clat", "no"), ("connection", "up", "netA")], id="up"),
+        pytest.param([("connection", "modify", *OURS_INSTEAD), ("device", "reapply", "up0")], id="reapply"),
+        pytest.param([("connection", "modify", *OURS_INSTEAD), ("connection", "up", "netA")], id="up"),
     ],
 )
 def test_native_clat_turned_off_live_is_followed_by_ours(quick_lab: Lab, command: list[tuple[str, ...]]) -> None:
@@ -120,7 +121,7 @@ def test_native_clat_turned_off_live_is_followed_by_ours(quick_lab: Lab, command
 
 def test_native_clat_turned_on_live_replaces_ours(quick_lab: Lab) -> None:
     daemon = start_daemon(quick_lab.host)
-    join(quick_lab, "no")
+    join(quick_lab, "default")
     wait_ours(quick_lab, daemon)
     witness = Witness(quick_lab)
     quick_lab.host.nmcli("device", "modify", "up0", "ipv4.clat", "auto")

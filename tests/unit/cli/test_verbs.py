@@ -15,11 +15,10 @@ import pytest
 from clatnm import byhand
 from clatnm.cli.main import main
 from clatnm.dbus import service
-from clatnm.errors import BusError, ConfigError, NoDaemonError
+from clatnm.errors import BusError
 from clatnm.kernel import netlink
-from clatnm.model import AddressKind, Choices, Mode
+from clatnm.model import AddressKind, Choices
 from clatnm.translators import leftovers
-from clatnm.uplinks import nm_profiles
 
 TOLD = {"version": "1", "default_mode": "auto", "connections": [], "note": "Café"}
 
@@ -32,81 +31,6 @@ def quiet_logging() -> Any:
     yield
     logger.handlers[:], logger.propagate = before[0], before[1]
     logger.setLevel(before[2])
-
-
-# set
-
-
-@pytest.fixture(autouse=True)
-def no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask(*_: str) -> str:
-        raise NoDaemonError("nobody")
-
-    monkeypatch.setattr(service, "ask", ask)
-
-
-@pytest.mark.parametrize(
-    ("source", "note"),
-    [
-        ("/etc/clatnm/clatnm.conf", ""),
-        ("the connection", ""),
-        (
-            "/etc/clatnm/connections.d/x.conf",
-            "but it has no effect: /etc/clatnm/connections.d/x.conf says mode = force, and that goes before it\n",
-        ),
-    ],
-)
-def test_set_says_when_a_file_goes_before_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: str, note: str
-) -> None:
-    async def set_mode(connection: str, mode: Mode) -> bool:
-        return True
-
-    async def ask(member: str, connection: str) -> str:
-        assert (member, connection) == ("Explain", "Home")
-        return json.dumps([{"evidence": [{"what": "mode", "value": "force", "source": source}]}])
-
-    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
-    monkeypatch.setattr(service, "ask", ask)
-    assert main(["set", "Home", "no"]) == 0
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("Home: CLAT mode is now no\n", note)
-
-
-@pytest.mark.parametrize(("changed", "status", "line"), [(True, 0, "is now"), (False, 3, "is already")])
-def test_set_says_whether_anything_changed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changed: bool, status: int, line: str
-) -> None:
-    asked: list[tuple[str, Mode]] = []
-
-    async def set_mode(connection: str, mode: Mode) -> bool:
-        asked.append((connection, mode))
-        return changed
-
-    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
-    assert main(["set", "Café Home", "OFF"]) == status
-    assert asked == [("Café Home", Mode.NO)]
-    assert capsys.readouterr().out == f"Café Home: CLAT mode {line} no\n"
-
-
-@pytest.mark.parametrize(
-    ("fault", "status"), [(ConfigError("there is no connection 'x'"), 2), (BusError("not allowed"), 1)]
-)
-def test_set_that_is_refused_says_why(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: Exception, status: int
-) -> None:
-    async def set_mode(connection: str, mode: Mode) -> bool:
-        raise fault
-
-    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
-    assert main(["set", "x", "no"]) == status
-    told = capsys.readouterr()
-    assert (told.out, told.err) == ("", f"error: {fault}\n")
-
-
-def test_set_with_a_bad_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nm_profiles, "set_mode", lambda *_: pytest.fail("nothing to ask"))
-    assert main(["set", "x", "perhaps"]) == 2
 
 
 # plan

@@ -45,6 +45,9 @@ class Offered:
     def poke(self, why: str) -> None:
         self.pokes.append(why)
 
+    def reload(self) -> str:
+        return "x.conf:1: mistake"
+
 
 def with_service(room: Room, work: Callable[[Offered], Awaitable[None]]) -> None:
     async def serve() -> None:
@@ -151,6 +154,7 @@ def test_poke_reaches_the_daemon_and_properties_answer(room: Room) -> None:
             )
 
         assert await call(names.MANAGER_INTERFACE, "Poke", "s", "wlan0 up") == []
+        assert await call(names.MANAGER_INTERFACE, "Reload", "") == ["x.conf:1: mistake"]
         assert offered.pokes == ["wlan0 up"]
         told = await call(names.PROPERTIES, "GetAll", "s", names.MANAGER_INTERFACE)
         assert room.bus.unwrap(told) == [{"Version": __version__}]
@@ -187,6 +191,7 @@ def test_introspection_tells_what_there_is_and_no_more(room: Room) -> None:
             ("method", "Explain"): [("s", "in"), ("s", "out")],
             ("method", "World"): [("s", "out")],
             ("method", "Poke"): [("s", "in")],
+            ("method", "Reload"): [("s", "out")],
             ("property", "Version"): [],
         }
 

@@ -24,6 +24,7 @@ from clatnm.model import (
     Running,
     RunState,
     Settings,
+    ToldMode,
     Uplink,
     World,
 )
@@ -38,6 +39,7 @@ from tests.unit.policy.worlds import (
     a_link,
     a_route4,
     a_route6,
+    a_told_mode,
     a_world,
     an_uplink,
 )
@@ -98,6 +100,11 @@ def links_named(name: str) -> st.SearchStrategy[Link]:
     )
 
 
+told_modes = st.builds(
+    ToldMode, source=st.text(max_size=3), text=st.text(max_size=3), mode=st.none() | st.sampled_from(Mode)
+)
+
+
 def uplinks_named(name: str) -> st.SearchStrategy[Uplink]:
     return st.builds(
         Uplink,
@@ -105,7 +112,7 @@ def uplinks_named(name: str) -> st.SearchStrategy[Uplink]:
         uuid=st.sampled_from(["", "one", "two"]),
         name=st.text(max_size=3),
         manager=st.just("NetworkManager"),
-        mode=st.none() | st.sampled_from(Mode),
+        told_modes=st.lists(told_modes, max_size=3).map(tuple),
         is_vpn=st.sampled_from([False, False, False, True]),
         manager_clat=st.sampled_from(["", "", "", "192.0.0.5"]),
     )
@@ -275,7 +282,7 @@ _OTHER_LINK = a_link("wlan0", index=30, ipv6=("fd00:9::5/64", "2001:db8:9::5/64"
 _DETOURS: list[Mapping[str, object]] = [
     {"uplinks": ()},
     {"uplinks": FINAL.uplinks[:2]},
-    {"uplinks": tuple(replace(uplink, mode=Mode.NO) for uplink in FINAL.uplinks)},
+    {"uplinks": tuple(replace(uplink, told_modes=(a_told_mode(Mode.NO),)) for uplink in FINAL.uplinks)},
     {"uplinks": tuple(replace(uplink, manager_clat="192.0.0.5") for uplink in FINAL.uplinks)},
     {"uplinks": tuple(replace(uplink, uuid="another") for uplink in FINAL.uplinks)},
     {"links": {}},

@@ -38,6 +38,7 @@ from tests.unit.policy.worlds import (
     a_link,
     a_route4,
     a_route6,
+    a_told_mode,
     an_address,
     an_uplink,
 )
@@ -271,7 +272,7 @@ EVENTS = [
     event("uplink"),
     event("uplink", uuid=st.sampled_from([UUID, "another"])),
     event("uplink", manager_clat=st.just("192.0.0.5")),
-    event("uplink", mode=st.sampled_from(Mode)),
+    event("uplink", told_modes=st.sampled_from([(a_told_mode(mode),) for mode in Mode])),
     event("no_uplink"),
     event("link", carrier=st.booleans()),
     event("link", default6=st.sampled_from([(), (a_route6(),), (a_route6(metric=600, gateway="fe80::2"),)])),

@@ -9,9 +9,10 @@ from ipaddress import IPv4Address
 import pytest
 
 from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, World
+from clatnm.policy.modes import mode_of
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import wake_at
-from clatnm.policy.verdict import case, has_native_ipv4, mode_of, requires_clat, should_start_clat
+from clatnm.policy.verdict import case, has_native_ipv4, requires_clat, should_start_clat
 from tests.unit.policy.worlds import (
     NOW,
     WELL_KNOWN,

@@ -19,6 +19,7 @@ from clatnm.model import (
     Running,
     RunState,
     Settings,
+    ToldMode,
     Uplink,
     World,
 )
@@ -81,6 +82,10 @@ def a_link(  # the IPv6-only network that a CLAT is for, unless told otherwise
     )
 
 
+def a_told_mode(mode: Mode, source: str = "ipv6.dns-options") -> ToldMode:
+    return ToldMode(source=source, text=str(mode), mode=mode)
+
+
 def an_uplink(
     interface: str = "wlan0",
     *,
@@ -94,7 +99,7 @@ def an_uplink(
         uuid=uuid,
         name=f"Net of {interface}",
         manager="NetworkManager",
-        mode=mode,
+        told_modes=() if mode is None else (a_told_mode(mode),),
         is_vpn=is_vpn,
         manager_clat=manager_clat,
     )

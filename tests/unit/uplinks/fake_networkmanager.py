@@ -12,7 +12,8 @@ from clatnm.dbus import bus as library
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal, Variant, unwrap
 from clatnm.uplinks import nm_objects
-from clatnm.uplinks.nm_objects import NM, NM_PATH, ROOT_PATH, SETTINGS_CONNECTION, Objects, Profile
+from clatnm.uplinks.nm_modes import Profile
+from clatnm.uplinks.nm_objects import NM, NM_PATH, ROOT_PATH, SETTINGS_CONNECTION, Objects
 
 # The library that clatnm uses here, whichever that is
 Message: Any = vars(library)["Message"]
@@ -46,8 +47,13 @@ class FakeNetworkManager:
         self.mute: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self.updates: list[tuple[str, list[Any]]] = []
+        self.version = "1.42.4"
+        self.version_ids: dict[str, int] = {}
+        """Per path; profiles have none before 1.44."""
+        self.racing = 0
+        """So many times somebody else changes a profile, just after its version was read."""
         self.forgetful = False
-        """Accept updates and keep nothing of them, as a lossy profile store does."""
+        """Accept updates and lose user data, as a lossy profile store does."""
         self._held: dict[str, list[Any]] = {}
         self._bus: Bus | None = None
 
@@ -118,7 +124,7 @@ class FakeNetworkManager:
 
     def _handle(self, message: Any) -> Any:
         if message.message_type is not MessageType.METHOD_CALL or not message.interface.startswith(
-            (NM, names.OBJECT_MANAGER)
+            (NM, names.OBJECT_MANAGER, names.PROPERTIES)
         ):
             return None
         self.calls.append((message.member, message.path))
@@ -143,12 +149,30 @@ class FakeNetworkManager:
             case "GetSettings" if message.path in self.profiles:
                 return Message.new_method_return(message, "a{sa{sv}}", [self.profiles[message.path]])
             case "Update2" if message.path in self.profiles:
-                self.updates.append((message.path, message.body))
-                if not self.forgetful:
-                    self.profiles[message.path] = message.body[0]
-                    self._spawn_updated(message.path)
-                return Message.new_method_return(message, "a{sv}", [{}])
+                return self._update(message)
+            case "Get" if message.body == [NM, "Version"]:
+                return Message.new_method_return(message, "v", [Variant("s", self.version)])
+            case "Get" if message.body[1] == "VersionId" and message.path in self.version_ids:
+                version = self.version_ids[message.path]
+                if self.racing:
+                    self.racing -= 1
+                    self.version_ids[message.path] += 1
+                return Message.new_method_return(message, "v", [Variant("t", version)])
         return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownMethod", f"no {message.member} here")
+
+    def _update(self, message: Any) -> Any:
+        settings, _, arguments = message.body
+        told, version = unwrap(arguments), self.version_ids.get(message.path)
+        if told and version is None:
+            return Message.new_error(message, f"{NM}.Settings.InvalidArguments", "unsupported argument")
+        if told.get("version-id", version) != version:
+            return Message.new_error(message, f"{NM}.Settings.VersionIdMismatch", "it has changed")
+        self.updates.append((message.path, message.body))
+        if self.forgetful:
+            settings.pop("user", None)
+        self.profiles[message.path] = settings
+        self._spawn_updated(message.path)
+        return Message.new_method_return(message, "a{sv}", [{}])
 
     def _spawn_updated(self, path: str) -> None:
         assert self._bus is not None

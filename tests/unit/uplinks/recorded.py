@@ -18,7 +18,8 @@ from typing import Any
 
 from clatnm.dbus.bus import Signal
 from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
-from clatnm.uplinks.nm_objects import ACTIVE, DEVICE, IP4_CONFIG, NM, NM_PATH, ROOT_PATH, Objects, Profile
+from clatnm.uplinks.nm_modes import Profile
+from clatnm.uplinks.nm_objects import ACTIVE, DEVICE, IP4_CONFIG, NM, NM_PATH, ROOT_PATH, Objects
 
 OWNER = ":1.2"
 _SHORT = {"/NM": NM_PATH, '"NM': f'"{NM}', "DBus.": "org.freedesktop.DBus."}

@@ -10,6 +10,7 @@ import pytest
 
 from clatnm.model import Uplink
 from clatnm.uplinks import nm_objects
+from clatnm.uplinks.nm_modes import Profile
 from clatnm.uplinks.nm_objects import (
     ACCESS_POINT,
     DEVICE,
@@ -19,7 +20,6 @@ from clatnm.uplinks.nm_objects import (
     NM_PATH,
     WIRELESS,
     Objects,
-    Profile,
 )
 from tests.unit.uplinks.recorded import (
     a_device,

@@ -13,7 +13,8 @@ from clatnm.dbus.bus import Signal
 from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
 from clatnm.model import Mode, Uplink
 from clatnm.uplinks import nm_objects
-from clatnm.uplinks.nm_objects import ACTIVE, DEVICE, IP4_CONFIG, NM, NM_PATH, Objects, Profile
+from clatnm.uplinks.nm_modes import Profile
+from clatnm.uplinks.nm_objects import ACTIVE, DEVICE, IP4_CONFIG, NM, NM_PATH, Objects
 from tests.unit.uplinks.recorded import (
     OWNER,
     Phase,
@@ -229,33 +230,10 @@ def test_uplinks_are_sorted_whatever_the_order_of_objects() -> None:
         assert nm_objects.uplinks_from(mixed, any_profiles(mixed)) == expected
 
 
-# Mode in the profile
-
-
-@pytest.mark.parametrize(
-    ("text", "mode"),
-    [
-        ("no", Mode.NO),
-        ("off", Mode.NO),
-        ("0", Mode.NO),
-        ("auto", Mode.AUTO),
-        ("1", Mode.AUTO),
-        (" Force ", Mode.FORCE),
-        ("2", Mode.FORCE),
-        ("", None),
-        ("maybe", None),
-        ("-1", None),
-        (None, None),
-    ],
-)
-def test_mode_in_user_data_is_read_and_nonsense_is_none(text: str | None, mode: Mode | None) -> None:
-    assert nm_objects.profile_mode(a_profile(text)) is mode
-    assert single(an_active() | a_device(), a_profile(text)).mode is mode
-
-
-@pytest.mark.parametrize("profile", [{}, {"user": {}}, {"user": {"data": {}}}, {"user": {"data": {"other.key": "no"}}}])
-def test_profile_without_our_key_leaves_the_mode_to_the_default(profile: Profile) -> None:
-    assert nm_objects.profile_mode(profile) is None
+def test_profile_says_the_mode() -> None:
+    uplink = single(an_active() | a_device(), {**a_profile("force"), "ipv6": {"dns-options": ["clatnm:0"]}})
+    assert uplink.mode is Mode.FORCE
+    assert [told.mode for told in uplink.told_modes] == [Mode.FORCE, Mode.NO]
 
 
 # Signals

@@ -12,7 +12,8 @@ from clatnm.dbus.bus import Variant
 from clatnm.errors import BusError, ConfigError
 from clatnm.model import Mode
 from clatnm.uplinks import nm_profiles
-from clatnm.uplinks.nm_objects import MODE_KEY, Profile
+from clatnm.uplinks.nm_modes import MODE_KEY, USER_DATA, Profile
+from clatnm.uplinks.nm_profiles import Outcome
 from tests.unit.aio import run
 from tests.unit.private_bus import PrivateBus
 from tests.unit.uplinks.fake_networkmanager import FakeNetworkManager, variants
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("private_bus")
 ACCESS_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 
 
-def wifi(name: str, uuid: str, **user: str) -> Profile:
+def wifi(name: str, uuid: str, *, options: tuple[str, ...] = (), clat: int | None = None, **user: str) -> Profile:
     """As GetSettings tells a Wi-Fi profile: its secrets are left out."""
     settings: dict[str, dict[str, Any]] = {
         "connection": {"id": name, "uuid": uuid, "type": "802-11-wireless", "autoconnect": False},
@@ -33,6 +34,10 @@ def wifi(name: str, uuid: str, **user: str) -> Profile:
         "ipv6": {"method": "auto", "addr-gen-mode": 1},
         "proxy": {},
     }
+    if options:
+        settings["ipv6"]["dns-options"] = list(options)
+    if clat is not None:
+        settings["ipv4"]["clat"] = Variant("i", clat)
     if user:
         settings["user"] = {"data": {key.replace("__", "."): value for key, value in user.items()}}
     return settings
@@ -61,7 +66,8 @@ def play(scene: Callable[[FakeNetworkManager], Awaitable[None]]) -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_mode_is_added_and_everything_else_stays(name: str, mode: Mode) -> None:
     async def scene(fake: FakeNetworkManager) -> None:
-        assert await nm_profiles.set_mode(name, mode)
+        outcome = await nm_profiles.set_mode(name, mode)
+        assert outcome == Outcome(uuid="uuid-home", place=USER_DATA, changed=True)
         stored = fake.profile(profile_path(1))
         assert stored.pop("user") == {"data": {MODE_KEY: str(mode)}}
         assert stored == HOME
@@ -72,7 +78,7 @@ def test_mode_is_added_and_everything_else_stays(name: str, mode: Mode) -> None:
 
 def test_mode_is_replaced_and_other_user_data_stays() -> None:
     async def scene(fake: FakeNetworkManager) -> None:
-        assert await nm_profiles.set_mode("Work", Mode.FORCE)
+        assert (await nm_profiles.set_mode("Work", Mode.FORCE)).changed
         assert fake.profile(profile_path(2))["user"] == {"data": {MODE_KEY: "force", "other.key": "kept"}}
 
     play(scene)
@@ -95,7 +101,8 @@ def test_profile_goes_to_disk_with_its_types_and_without_a_secret() -> None:
 
 def test_mode_it_has_already_is_not_written() -> None:
     async def scene(fake: FakeNetworkManager) -> None:
-        assert not await nm_profiles.set_mode("Work", Mode.NO)
+        outcome = await nm_profiles.set_mode("Work", Mode.NO)
+        assert outcome == Outcome(uuid="uuid-work", place=USER_DATA, changed=False)
         assert fake.updates == []
 
     play(scene)
@@ -103,8 +110,8 @@ def test_mode_it_has_already_is_not_written() -> None:
 
 def test_setting_twice_changes_once() -> None:
     async def scene(fake: FakeNetworkManager) -> None:
-        assert await nm_profiles.set_mode("Home", Mode.NO)
-        assert not await nm_profiles.set_mode("Home", Mode.NO)
+        assert (await nm_profiles.set_mode("Home", Mode.NO)).changed
+        assert not (await nm_profiles.set_mode("Home", Mode.NO)).changed
 
     play(scene)
 
@@ -114,7 +121,7 @@ def test_ambiguous_name_is_refused_with_the_uuids() -> None:
         with pytest.raises(ConfigError, match=r"^2 connections are named 'Twin' \(use a UUID: uuid-3, uuid-4\)$"):
             await nm_profiles.set_mode("Twin", Mode.NO)
         assert fake.updates == []
-        assert await nm_profiles.set_mode("uuid-4", Mode.NO)
+        assert (await nm_profiles.set_mode("uuid-4", Mode.NO)).changed
         assert "user" not in fake.profile(profile_path(3))
 
     play(scene)
@@ -132,7 +139,7 @@ def test_unknown_name_is_refused(name: str) -> None:
 def test_name_that_is_another_ones_uuid_means_that_one() -> None:
     async def scene(fake: FakeNetworkManager) -> None:
         fake.profiles[profile_path(1)] = variants(wifi("uuid-work", "uuid-home"))
-        assert await nm_profiles.set_mode("uuid-work", Mode.AUTO)
+        assert (await nm_profiles.set_mode("uuid-work", Mode.AUTO)).uuid == "uuid-work"
         assert fake.updates[0][0] == profile_path(2)
 
     play(scene)
@@ -141,7 +148,7 @@ def test_name_that_is_another_ones_uuid_means_that_one() -> None:
 def test_profiles_that_may_not_be_read_are_passed_over() -> None:
     async def scene(fake: FakeNetworkManager) -> None:
         fake.refuse[f"GetSettings {profile_path(1)}"] = ACCESS_DENIED
-        assert await nm_profiles.set_mode("Work", Mode.AUTO)
+        assert (await nm_profiles.set_mode("Work", Mode.AUTO)).changed
         with pytest.raises(ConfigError, match="there is no connection 'Home'"):
             await nm_profiles.set_mode("Home", Mode.AUTO)
 
@@ -163,8 +170,9 @@ def test_store_that_loses_user_data_is_noticed() -> None:
     # https://github.com/canonical/netplan/pull/615
     async def scene(fake: FakeNetworkManager) -> None:
         fake.forgetful = True
-        with pytest.raises(BusError, match=r"accepted the change but did not keep it .*clatnm\.conf"):
-            await nm_profiles.set_mode("Home", Mode.NO)
+        outcome = await nm_profiles.set_mode("Home", Mode.NO)
+        assert outcome == Outcome(uuid="uuid-home", place="", changed=True, kept=False)
+        assert fake.profile(profile_path(1)) == HOME
 
     play(scene)
 
