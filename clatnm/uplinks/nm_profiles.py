@@ -106,13 +106,14 @@ def _drop_token(keys: dict[str, Any]) -> None:
 
 def _put_user_data(settings: _Raw, mode: Mode | None) -> None:
     data = dict(settings.get("user", {}).get("data", Variant("a{ss}", {})).value)
-    had = data.pop(MODE_KEY, None) is not None
+    before = dict(data)
+    data.pop(MODE_KEY, None)
     if mode is not None:
         data[MODE_KEY] = str(mode)
-    if data:
+    if data != before:
+        # Empty perhaps, but there: NetworkManager (1.42 to 1.58 at least) forgets all secrets of a profile from which
+        # a setting is missing that it had before.
         settings.setdefault("user", {})["data"] = Variant("a{ss}", data)
-    elif had:
-        del settings["user"]
 
 
 async def _write(bus: Bus, path: str, mode: Mode | None, *, native: bool) -> None:
