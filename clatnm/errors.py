@@ -48,6 +48,10 @@ class HostError(ClatnmError):
         self.errno = errno
 
 
+class GaveWayError(ClatnmError):
+    """Somebody else began to translate while a translator of ours was about to."""
+
+
 class TranslatorError(ClatnmError):
     """A translator could not start or died; `status` is its exit status (negative: signal)."""
 

@@ -38,6 +38,11 @@ WORDS: Mapping[Reason, _Words] = {
         remedy="To let clatnm do it instead: nmcli connection modify {name} ipv4.clat no +ipv6.dns-options clatnm:1"
         " and activate the connection again.",
     ),
+    Reason.OTHER_TRANSLATOR: _Words(
+        question="Is there no other translator on this machine?",
+        remedy="When the other one stops, CLAT comes; if it is clatd: systemctl disable --now clatd."
+        " To leave the work to it for good: {switch no}",
+    ),
     Reason.NATIVE_IPV4: _Words(
         question="Is it without native IPv4?",
         remedy="When its IPv4 default route goes, CLAT comes. To have both: {switch force}",
@@ -152,8 +157,10 @@ def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[di
     if this.dhcp4 is not None:
         told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
     told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
-    if this.uplink.manager_clat:
-        told.append(_fact("manager-clat", this.uplink.manager_clat, this.uplink.manager))
+    if this.manager_clat:
+        told.append(_fact("manager-clat", this.manager_clat, this.uplink.manager))
+    if this.other is not None:
+        told.append(_fact("other-translator", str(this.other), "kernel"))
     usable = candidates_for(this.uplink, world)
     for candidate in world.prefixes.get(name, ()):
         told.append(_prefix(candidate, verdict.candidate, usable, now))

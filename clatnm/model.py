@@ -29,6 +29,7 @@ class Reason(StrEnum):
     NOT_AN_UPLINK = "not-an-uplink"
     OPTED_OUT = "opted-out"
     MANAGER_TRANSLATES = "manager-translates"
+    OTHER_TRANSLATOR = "other-translator"
     NO_IPV6 = "no-ipv6"
     NATIVE_IPV4 = "native-ipv4"
     NO_PREF64 = "no-pref64"
@@ -325,7 +326,7 @@ class World:
     without_ipv6_since: Mapping[str, float] = field(default_factory=dict)
     """Per interface name, where there is a carrier and no IPv6."""
     told_since: Mapping[str, float] = field(default_factory=dict)
-    """Per interface name, since when there has been a prefix all the time."""
+    """Per interface name, since when there has been a prefix, IPv6 and the same right of way all the time."""
     reports: Mapping[str, tuple[SourceReport, ...]] = field(default_factory=dict)
     """Per interface name, what the sources say besides."""
     dhcp4: Mapping[str, Dhcp4] = field(default_factory=dict)

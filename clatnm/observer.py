@@ -54,6 +54,7 @@ class Observer:
         self._roaming = Roaming()
         self._turns = Turns(self._turn)
         self._told_since: dict[str, float] = {}
+        self._rights: dict[str, tuple[str, float]] = {}
         self._without_ipv6_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
         self._waiting: asyncio.TimerHandle | None = None
@@ -143,12 +144,16 @@ class Observer:
             self._plats.traffic(plan.key, plan.interface, plan.prefix, sent=sent, received=received)
 
     def _date(self, settings: Settings, now: float) -> None:
-        """Note since when there is what nobody dates: a prefix, or a carrier without IPv6."""
+        """Note since when there is what nobody dates: what a manager's CLAT needs, or a carrier without IPv6."""
         uplinks = self._manager.uplinks()
-        told = [uplink.interface for uplink in uplinks if self._prefixes(uplink, settings, now)]
+        told = [uplink for uplink in uplinks if self._prefixes(uplink, settings, now)]
         links = [link for uplink in uplinks if (link := self._links.get(uplink.interface))]
         without = [link.name for link in links if link.carrier and not has_ipv6(link)]
-        self._told_since = {name: self._told_since.get(name, now) for name in told}
+        able = {link.name for link in links if has_ipv6(link)}
+        # Another profile, or another word in the same one: the manager may begin anew.
+        rights = {u.interface: (u.uuid, u.manager_wait_s) for u in told if u.interface in able}
+        since = {name: at for name, at in self._told_since.items() if self._rights.get(name) == rights.get(name)}
+        self._rights, self._told_since = rights, {name: since.get(name, now) for name in rights}
         self._without_ipv6_since = {name: self._without_ipv6_since.get(name, now) for name in without}
 
     def _prefixes(self, uplink: Uplink, settings: Settings, now: float) -> tuple[PrefixCandidate, ...]:

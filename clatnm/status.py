@@ -12,6 +12,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NOT_AN_UPLINK: "traffic of this connection goes through another one",
     Reason.OPTED_OUT: "CLAT is switched off for this connection",
     Reason.MANAGER_TRANSLATES: "the network manager translates this connection itself",
+    Reason.OTHER_TRANSLATOR: "another translator is at work on this machine",
     Reason.NO_IPV6: "the connection has no working IPv6",
     Reason.NATIVE_IPV4: "the connection has native IPv4",
     Reason.NO_PREF64: "the network tells no NAT64 prefix, neither by its routers nor by DNS",

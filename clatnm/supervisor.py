@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clatnm.compat import assert_never
-from clatnm.errors import ClatnmError, HostError
+from clatnm.errors import ClatnmError, GaveWayError, HostError
 from clatnm.model import Plan, Retry, Running, RunState, Start, Step, Stop, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Backend, Ended, Translator
@@ -112,6 +112,9 @@ class Supervisor:
         began = time.monotonic()
         try:
             run.translator = await self._backends[run.plan.backend].start(run.plan)
+        except GaveWayError as error:
+            self._failed(run, _words(error), ran_for_s=0.0, level=logging.DEBUG)
+            return
         except Exception as error:  # a bug in a backend included: its connection must not be stuck in `starting`
             if not isinstance(error, ClatnmError):
                 log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
@@ -160,15 +163,17 @@ class Supervisor:
             previous = self.retries.get(run.plan.interface)
             self.retries[run.plan.interface] = retry.collided(previous, address=ended.collision, now=self._clock())
             self._gone(run)
+        elif ended.gave_way:  # should nobody translate after all, the next try counts as one
+            self._failed(run, ended.error, ran_for_s=self._clock() - run.began, level=logging.DEBUG)
         else:
             self._failed(run, ended.error, ran_for_s=None if ended.unfit else self._clock() - run.began)
 
-    def _failed(self, run: _Run, error: str, *, ran_for_s: float | None) -> None:
+    def _failed(self, run: _Run, error: str, *, ran_for_s: float | None, level: int = logging.WARNING) -> None:
         interface = run.plan.interface
         if self._runs.get(run.plan.key) is not run:
             return  # its death has been noted already
         if not run.plan.offered:  # nobody will start it again, so there is nothing to wait for
-            log.warning("%s: %s; the connections that were left to it have ended", interface, error)
+            log.log(level, "%s: %s; the connections that were left to it have ended", interface, error)
             self._gone(run)
             return
         previous = self.retries.get(interface)
@@ -176,7 +181,7 @@ class Supervisor:
         entry = retry.failed(previous, error=error, backend=run.plan.backend, ran_for_s=ran_for_s, now=now)
         self.retries[interface] = entry
         wait_s = entry.not_before - now
-        log.warning("%s: %s; %s", interface, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
+        log.log(level, "%s: %s; %s", interface, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
         self._gone(run)
 
     def _gone(self, run: _Run) -> None:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from clatnm.errors import HostError
+from clatnm.kernel.guard import Guard
 from clatnm.kernel.netlink import Netlink
 
 _T = TypeVar("_T")
@@ -28,6 +32,20 @@ class Host:
     async def do(self, work: Callable[[Netlink], _T]) -> _T:
         """Run `work` with the netlink connection, after all work asked for earlier."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
+
+    def guard(self, uplink: int, *, tripped: Callable[[], None]) -> Guard:
+        """Watch whether somebody else begins to translate the link with index `uplink`; then `tripped`. HostError."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all with it
+                loop.call_soon_threadsafe(tripped)
+
+        try:
+            return Guard(uplink, tripped=tell)
+        except OSError as error:
+            code = error.errno or 0
+            raise HostError(f"cannot watch the uplink: {os.strerror(code)}", errno=code) from error
 
     def _do(self, work: Callable[[Netlink], _T]) -> _T:
         if self._netlink is None:

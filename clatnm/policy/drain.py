@@ -26,6 +26,8 @@ LINGER_S = 10.0
 HOLD_S = 3.0
 # How often to look whether anybody still uses a translator that has no route.
 CHECK_S = 5.0
+# What new connections go by instead, and old ones cannot.
+_BETTER = frozenset({Reason.NATIVE_IPV4, Reason.OTHER_TRANSLATOR})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +74,14 @@ def next_check(run: Running, *, limit_s: float, now: float) -> float | None:
 
 
 def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, world: World) -> tuple[Plan, ...]:
-    """What stays of a connection that shall have no translator: what old connections need, if native IPv4 is why."""
+    """What stays of a connection that shall have no translator: what old connections need, if something better is why.
+
+    While a manager has the right of way, nobody knows yet whether it comes: old connections go on until it does.
+    """
     link = this.link
     if link is None:
         return ()
-    if reason is Reason.NATIVE_IPV4:
+    if reason in _BETTER or _awaits_manager(reason, this):
         return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
     if reason is Reason.NO_IPV6:
         return tuple(plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world)))
@@ -85,6 +90,13 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
         offered = any(plan.offered for plan in kept)
         return tuple(replace(plan, offered=plan.offered or (plan is kept[0] and not offered)) for plan in kept)
     return ()
+
+
+def _awaits_manager(reason: Reason | None, this: Case) -> bool:
+    """The manager may translate now, or as soon as IPv6 is back: until that is known, new connections have to wait."""
+    if reason is Reason.NO_IPV6:
+        return this.uplink.manager_wait_s > 0
+    return reason is Reason.MANAGER_TRANSLATES and not this.manager_clat
 
 
 def beside(theirs: Translators, this: Case, link: Link, *, world: World) -> tuple[Plan, ...]:

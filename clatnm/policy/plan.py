@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from clatnm.model import AddressKind, Link, Plan, PrefixCandidate, Reason, Retry, Running, Uplink, Verdict, World
 from clatnm.policy import addressing, drain
 from clatnm.policy.drain import Translators
+from clatnm.policy.others import own_devices
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
 from clatnm.policy.verdict import Case, case, should_start_clat
 
@@ -173,16 +174,9 @@ def _backend(world: World, this: Case, *, shared: bool) -> str | None:
     return next((name for name in able if name not in refused), able[0] if able else None)
 
 
-def _own_devices(world: World) -> set[str]:
-    """Names of our devices; of one that is being renamed the kernel may have either."""
-    plans = [running.plan for running in world.running.values()]
-    names = (addressing.device_name, addressing.spare_name)
-    return {plan.device for plan in plans} | {name(plan.interface) for plan in plans for name in names}
-
-
 def _foreign_ipv4(world: World) -> set[IPv4Address]:
     """Every IPv4 address of the machine, except those of our own devices."""
-    own = _own_devices(world)
+    own = own_devices(world)
     return {address for link in world.links.values() if link.name not in own for address in link.addresses4}
 
 
@@ -200,5 +194,5 @@ def _metrics_of(plans: Sequence[Plan], world: World) -> set[int]:
 
 def _foreign_metrics(world: World) -> set[int]:
     """Metrics of the IPv4 default routes that are not ours."""
-    own = _own_devices(world)
+    own = own_devices(world)
     return {route.metric for link in world.links.values() if link.name not in own for route in link.default4}

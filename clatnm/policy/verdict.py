@@ -24,6 +24,7 @@ from clatnm.model import (
 )
 from clatnm.policy.addressing import CONTINUITY_PREFIX, live_routes
 from clatnm.policy.modes import mode_of
+from clatnm.policy.others import Other, manager_address, other_translator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +38,14 @@ class Case:
     candidate: PrefixCandidate | None
     plat: PlatHealth | None
     told_since: float
-    """Since when there has been a prefix."""
+    """Since when there has been all that a manager needs for a CLAT of its own."""
     dhcp4: Dhcp4 | None
     asking: tuple[str, ...]
     """The sources of prefixes that have not had their chance yet."""
     retry: Retry | None
     dead_gateways: frozenset[IPv4Address]
+    other: Other | None
+    """Somebody else's translator, not the manager's."""
     now: float
 
     @property
@@ -52,6 +55,12 @@ class Case:
     @property
     def ipv6(self) -> bool:
         return self.link is not None and has_ipv6(self.link)
+
+    @property
+    def manager_clat(self) -> str:
+        """Where the manager translates this connection from, as it says itself, or as the kernel says before that."""
+        seen = None if self.link is None else manager_address(self.link)
+        return self.uplink.manager_clat or ("" if seen is None else str(seen))
 
     @property
     def ipv4(self) -> str:
@@ -84,10 +93,12 @@ class Case:
                 facts["left"] = f"{max(0, round(self.candidate.expires_at - self.now))}s"
         if self.plat is not None:
             facts["plat"] = str(self.plat.state)
-        if self.uplink.manager_clat:
-            facts["manager-clat"] = self.uplink.manager_clat
+        if self.manager_clat:
+            facts["manager-clat"] = self.manager_clat
         elif manager_translates(self):
             facts["manager-clat"] = "expected"
+        if self.other is not None:
+            facts["other-translator"] = f"{self.other.device}/{self.other.address}"
         if self.retry is not None and self.retry.failures:
             facts["failures"] = str(self.retry.failures)
         return facts
@@ -108,6 +119,7 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         asking=tuple(str(report.source) for report in world.reports.get(interface, ()) if not report.settled),
         retry=world.retries.get(interface),
         dead_gateways=world.dead_gateways.get(interface, frozenset()),
+        other=other_translator(world.links.get(interface), world),
         now=now,
     )
 
@@ -133,8 +145,8 @@ def _not_an_uplink(this: Case) -> bool:
 
 def manager_translates(this: Case) -> bool:
     """The manager translates, or it has just heard what we have heard, and would come second."""
-    yielding = this.candidate is not None and this.now < this.told_since + this.uplink.manager_wait_s
-    return bool(this.uplink.manager_clat) or yielding
+    able = this.candidate is not None and this.ipv6
+    return bool(this.manager_clat) or (able and this.now < this.told_since + this.uplink.manager_wait_s)
 
 
 def _native(this: Case) -> bool:
@@ -156,8 +168,9 @@ Rule = tuple[Reason, Callable[[Case], bool]]
 _REQUIRING: tuple[Rule, ...] = (
     (Reason.NOT_AN_UPLINK, _not_an_uplink),
     (Reason.OPTED_OUT, lambda this: this.mode is Mode.NO),
-    # Two translators on one link is the worst that can happen: not even `force` overrules this.
+    # Two translators on one link is the worst that can happen: not even `force` overrules these.
     (Reason.MANAGER_TRANSLATES, manager_translates),
+    (Reason.OTHER_TRANSLATOR, lambda this: this.other is not None),
     (Reason.NATIVE_IPV4, _native),
     (Reason.NO_IPV6, lambda this: not this.ipv6),
 )

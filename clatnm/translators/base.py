@@ -16,11 +16,13 @@ class Ended:
     """How a translator came to its end: `error` is for the user; `collision` names an address somebody else has.
 
     `unfit`: it had only just begun when it showed that its backend cannot do this here. Another one may.
+    `gave_way`: somebody else began to translate on the uplink.
     """
 
     error: str
     collision: str = ""
     unfit: bool = False
+    gave_way: bool = False
 
 
 class Translator(Protocol):

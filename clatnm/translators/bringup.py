@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 
+from clatnm.errors import GaveWayError, HostError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
@@ -24,6 +25,7 @@ from clatnm.translators.device import (
     lead_in,
     worker_config,
 )
+from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
 from clatnm.translators.takeover import Preparable, Takeover
 
@@ -31,7 +33,7 @@ from clatnm.translators.takeover import Preparable, Takeover
 async def start(
     host: Host, plan: Plan, hooks: Preparable | None, *, relay: socket.socket | None = None
 ) -> DeviceTranslator:
-    """Bring everything up; packets flow when this returns. HostError, TranslatorError: nothing is left.
+    """Bring everything up; packets flow when this returns. HostError, TranslatorError, GaveWayError: nothing is left.
 
     Hooks take over soon after, unless nothing works without them, as with the host's own address. `relay` leads to
     another program that translates; the process gets a copy.
@@ -42,22 +44,31 @@ async def start(
     if hooks is not None and not hooks_first:
         fast_path = Takeover(hooks, worker)
     uplink: UplinkSockets | None = None
+    priority: Priority | None = None
     try:
+        priority = Priority(host, plan)
         uplink = UplinkSockets(plan, neighbours_only=hooks_first)
-        index = await _hand_over(host, worker, plan, uplink, hooks_first=hooks_first, relay=relay)
+        index = await _hand_over(host, worker, plan, uplink, priority, hooks_first=hooks_first, relay=relay)
         if fast_path is not None:
             await fast_path.attach(plan, index)
         if hooks_first or not plan.offered:
             await lead_in(host, index, plan)
-    except BaseException:
+        priority.check()
+    except BaseException as error:
+        if priority is not None:
+            priority.close()
         if fast_path is not None:
             await fast_path.close()
         if uplink is not None:
             uplink.close()
         await worker.stop()
+        # What it had was taken away from under it.
+        if priority is not None and priority.lost and isinstance(error, HostError):
+            raise GaveWayError(priority.words) from error
         raise
-    relayed = relay is not None
-    return DeviceTranslator(host, worker, plan, index, uplink=uplink, fast_path=fast_path, relayed=relayed)
+    return DeviceTranslator(
+        host, worker, plan, index, uplink=uplink, priority=priority, fast_path=fast_path, relayed=relay is not None
+    )
 
 
 async def _hand_over(
@@ -65,6 +76,7 @@ async def _hand_over(
     worker: WorkerProcess,
     plan: Plan,
     uplink: UplinkSockets,
+    priority: Priority,
     *,
     hooks_first: bool,
     relay: socket.socket | None,
@@ -76,7 +88,7 @@ async def _hand_over(
         undo.callback(os.close, device.fd)
         handed, index = await asyncio.gather(
             worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])]),
-            host.do(lambda kernel: _furnish(kernel, plan, lead=plan.offered and not hooks_first)),
+            host.do(lambda kernel: _furnish(kernel, plan, priority, lead=plan.offered and not hooks_first)),
             return_exceptions=True,
         )
     for outcome in (handed, index):
@@ -86,14 +98,17 @@ async def _hand_over(
     return index
 
 
-def _furnish(kernel: Netlink, plan: Plan, *, lead: bool) -> int:
+def _furnish(kernel: Netlink, plan: Plan, priority: Priority, *, lead: bool) -> int:
     """Make the device ready to be used, and have it used if so wanted. What comes too early waits in it."""
+    priority.check()
     # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger than what
     # we may send, since it needs no room for a Fragment header.
-    return kernel.set_up_device(
+    index = kernel.set_up_device(
         plan.device,
         address=plan.clat_v4,
         mtu_bytes=plan.ipv6_mtu_bytes,
         take_in=None if plan.shared else plan.clat_v6,
         route=default_route(plan) if lead else None,
     )
+    priority.protect(index)
+    return index

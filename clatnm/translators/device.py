@@ -7,8 +7,10 @@ that the process alone holds, so that its death, of whatever kind, removes devic
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from clatnm.errors import HostError
@@ -17,6 +19,7 @@ from clatnm.kernel.netlink import Ipv4Default
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.model import Plan
 from clatnm.translators.base import Ended
+from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
 from clatnm.worker.wire import WorkerConfig
 
@@ -106,6 +109,7 @@ class DeviceTranslator:
         index: int,
         *,
         uplink: UplinkSockets,
+        priority: Priority,
         fast_path: FastPath | None,
         relayed: bool = False,
     ) -> None:
@@ -115,10 +119,18 @@ class DeviceTranslator:
         self._index = index
         self._pinned = not plan.offered
         self._uplink = uplink
+        self._priority = priority
         self._fast_path = fast_path
         self._relayed = relayed
 
     async def update(self, plan: Plan) -> None:
+        try:
+            await self._update(plan)
+        except HostError:
+            if not self._priority.lost:  # then it has an end of its own
+                raise
+
+    async def _update(self, plan: Plan) -> None:
         old, self._plan = self._plan, plan
         if plan.clat_v6 != old.clat_v6:
             self._uplink.move(plan)
@@ -174,11 +186,19 @@ class DeviceTranslator:
         return slow if self._fast_path is None else self._fast_path.counters(slow)
 
     async def ended(self) -> Ended:
-        ended = await self._worker.ended()
+        lost, end = asyncio.ensure_future(self._priority.until_lost()), asyncio.ensure_future(self._worker.ended())
+        try:
+            await asyncio.wait({lost, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not end.done():
+                await self._worker.stop()
+            ended = await end
+        finally:
+            lost.cancel()
         await self._close()
-        return ended
+        return replace(ended, error=self._priority.words, gave_way=True) if self._priority.lost else ended
 
     async def _close(self) -> None:
+        self._priority.close()
         self._uplink.close()
         if self._fast_path is not None:
             await self._fast_path.close()

@@ -14,7 +14,7 @@ from clatnm.kernel import steady
 from clatnm.model import Dhcp4, Dhcp4State, Link, PlatHealth, PlatState, PrefixSource, Settings
 from clatnm.policy.plan import decide
 from tests.unit.observed import CABLE, LINK, Play, Stage, player
-from tests.unit.policy.worlds import WELL_KNOWN, a_candidate, a_world, run_all, the_plan
+from tests.unit.policy.worlds import WELL_KNOWN, a_candidate, a_world, an_uplink, run_all, the_plan
 
 BARE = replace(LINK, addresses6=())
 INTERRUPTED = HostError("cannot read the links: Interrupted system call", errno=4)
@@ -125,6 +125,28 @@ def test_prefix_is_dated_once_until_there_is_none(play: Play) -> None:
         await asyncio.sleep(7)
         stage["dns64"].prefixes = {"wlan0": (a_candidate(),)}
         assert (await stage.look()).told_since == {"wlan0": first + 14}
+
+    play(scene)
+
+
+def test_right_of_way_begins_anew_with_the_profile_its_word_or_ipv6(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage["adverts"].prefixes = {"wlan0": (a_candidate(),)}
+        stage.uplinks = (replace(an_uplink(), manager_wait_s=0.3),)
+        since = [(await stage.look_again()).told_since]
+        for change in ({"manager_wait_s": 1.0}, {"uuid": "another"}):
+            await asyncio.sleep(1)
+            stage.uplinks = (replace(stage.uplinks[0], **change),)  # type: ignore[arg-type]
+            since.append((await stage.look()).told_since)
+        await asyncio.sleep(1)
+        assert (await stage.look()).told_since == since[-1], "nothing has changed"
+        stage.links = (BARE,)
+        await stage.look_again()
+        await asyncio.sleep(steady.PATIENCE_S * 2)
+        assert (await stage.look_again()).told_since == {}
+        stage.links = (LINK,)
+        since.append((await stage.look_again()).told_since)
+        assert [at["wlan0"] - since[0]["wlan0"] for at in since] == pytest.approx([0, 1, 2, 3 + 2 * steady.PATIENCE_S])
 
     play(scene)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from clatnm.errors import HostError, TranslatorError
+from clatnm.errors import GaveWayError, HostError, TranslatorError
 from clatnm.model import Reason, RunState, Start, Step, Stop, Update
 from clatnm.translators.base import Ended
 from tests.unit.aio import settle
@@ -143,6 +143,28 @@ def test_death_after_a_long_run_is_the_first_again() -> None:
             await settle()
             assert stage.supervisor.retries["wlan0"].failures == failures
 
+    play(scene)
+
+
+def test_giving_way_is_no_failure_to_complain_about(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.backend.faults["start"] = [GaveWayError("somebody else has begun to translate wlan0")]
+        await stage.look()
+        assert stage.states() == {}
+        # It has not been seen yet who came; the next try is at once, but should nobody have come, not for ever.
+        waits = []
+        for _ in range(3):
+            stage.now = max(stage.now, stage.supervisor.retries["wlan0"].not_before)
+            await stage.look()
+            assert stage.states() == {"wlan0": RunState.ON}
+            stage.backend.alive[0].end(Ended(error="somebody else has begun to translate wlan0", gave_way=True))
+            await settle()
+            waits.append(stage.supervisor.retries["wlan0"].not_before - stage.now)
+            assert stage.supervisor.retries["wlan0"].refused == frozenset()
+        assert waits == [1, 2, 5]
+        assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+    caplog.set_level(logging.DEBUG)
     play(scene)
 
 

@@ -138,15 +138,9 @@ def test_address_of_a_translator_on_its_way_out_is_still_in_use(state: RunState)
 
 def test_foreign_addresses_and_metrics_are_left_alone() -> None:
     free = the_plan(a_world())
-    other = a_link(
-        "clat",  # the device of another program
-        index=9,
-        ipv6=(),
-        ipv4=(str(free.clat_v4),),
-        default4=(a_route4(metric=free.metric, gateway=None),),
-        default6=(),
-    )
-    plan = the_plan(a_world(a_link(), other, uplinks=[an_uplink()]))
+    other = a_link("clat", index=9, ipv6=(), ipv4=(str(free.clat_v4),), default6=())
+    another = a_link("vpn", index=10, ipv6=(), default4=(a_route4(metric=free.metric, gateway=None),), default6=())
+    plan = the_plan(a_world(a_link(), other, another, uplinks=[an_uplink()]))
     assert plan.clat_v4 != free.clat_v4
     assert plan.metric == free.metric + 1
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, World
+from clatnm.policy.addressing import CONTINUITY_PREFIX
 from clatnm.policy.modes import mode_of
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import wake_at
@@ -26,6 +27,9 @@ from tests.unit.policy.worlds import (
 )
 
 NATIVE = a_link(ipv4=("192.168.2.7",), default4=(a_route4(),))
+CLATD = a_link(
+    "clat", index=9, ipv6=(), ipv4=("192.0.0.1",), default4=(a_route4(metric=2048, gateway=None),), default6=()
+)
 FAILED = Retry(failures=2, error="no", not_before=NOW + 1)
 
 REFUSALS: dict[str, tuple[World, Reason]] = {
@@ -41,6 +45,7 @@ REFUSALS: dict[str, tuple[World, Reason]] = {
         ),
         Reason.MANAGER_TRANSLATES,
     ),
+    "clatd": (a_world(a_link(), CLATD, uplinks=[an_uplink()]), Reason.OTHER_TRANSLATOR),
     "native": (a_world(NATIVE), Reason.NATIVE_IPV4),
     "no-link": (a_world(uplinks=[an_uplink("wwan0")], prefixes={"wwan0": (a_candidate(),)}), Reason.NO_IPV6),
     "no-carrier": (a_world(a_link(carrier=False)), Reason.NO_IPV6),
@@ -129,7 +134,9 @@ NATIVE_CASES: dict[str, tuple[Link, bool]] = {
 @pytest.mark.parametrize(("link", "native"), NATIVE_CASES.values(), ids=NATIVE_CASES)
 def test_native_ipv4_needs_a_real_address_and_a_default_route(link: Link, native: bool) -> None:
     assert has_native_ipv4(link) is native
-    assert the_reason(a_world(link)) is (Reason.NATIVE_IPV4 if native else None)
+    # Whoever translates on the link itself is asked about first: see test_others.py.
+    translated = any(address in CONTINUITY_PREFIX for address in link.addresses4)
+    assert translated or the_reason(a_world(link)) is (Reason.NATIVE_IPV4 if native else None)
 
 
 def test_native_ipv4_whose_gateway_is_silent_does_not_count() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -42,6 +43,9 @@ class FakeMachine:
         self.neighbours_only = False
         self.given_up: Ended | None = None
         self.opened: list[socket.socket] = []
+        self.guards: list[FakeGuard] = []
+        self.stopped: asyncio.Event | None = None
+        """Set: the process lives until it is stopped, and dies of nothing else."""
 
     def do(self, what: str) -> None:
         self.done.append(what)
@@ -51,7 +55,7 @@ class FakeMachine:
     def left(self) -> tuple[object, ...]:
         """What of a translator is still there; all False when nothing is."""
         routes = self.route is not None or self.pinned_mtu is not None
-        return self.running, self.hooked, routes, self.rule
+        return self.running, self.hooked, routes, self.rule, not all(guard.closed for guard in self.guards)
 
     def go_down(self) -> None:
         self.route = self.pinned_mtu = None
@@ -170,6 +174,8 @@ class FakeWorker:
 
     async def stop(self) -> Ended:
         self._machine.do("stop process")
+        if self._machine.stopped is not None:
+            self._machine.stopped.set()
         self._machine.running = False
         self._machine.go_down()
         return Ended(error="stopped")
@@ -178,6 +184,8 @@ class FakeWorker:
         return {"slow": 7}
 
     async def ended(self) -> Ended:
+        if self._machine.stopped is not None:
+            await self._machine.stopped.wait()
         self._machine.running = False
         self._machine.go_down()
         return self._machine.given_up or Ended(error="died")
@@ -189,6 +197,35 @@ class FakeHost:
 
     async def do(self, work: Callable[[Any], Any]) -> Any:
         return work(self._machine)
+
+    def guard(self, uplink: int, *, tripped: Callable[[], None]) -> FakeGuard:
+        assert uplink == PLAN.ifindex
+        self._machine.guards.append(FakeGuard(self._machine, tripped))
+        return self._machine.guards[-1]
+
+
+class FakeGuard:
+    def __init__(self, machine: FakeMachine, tell: Callable[[], None]) -> None:
+        self._machine = machine
+        self._tell = tell
+        self._protects = False
+        self.tripped = self.closed = False
+
+    def trip(self) -> None:
+        """The manager begins to translate."""
+        self.tripped = True
+        if self._protects:
+            self._machine.route = None
+        self._tell()
+
+    def protect(self, index: int, address: IPv4Address) -> None:
+        assert (index, address) == (INDEX, PLAN.clat_v4)
+        self._protects = True
+        if self.tripped:
+            self._machine.route = None
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class FakeHooks:

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Giving way at once: a manager that begins to translate asks nobody, and then there are two translators on a link.
+
+Its CLAT begins with an address of 192.0.0.0/29 (RFC 7335) on the uplink itself; then come a route, some milliseconds
+later, and its programs. Whoever hears of that address first takes ours away, and with it every route that has it as its
+source. A thread of its own does nothing else: the event loop may be busy for longer than the manager takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
+_RTMGRP_IPV4_IFADDR: Final = 0x10
+_IFA_LOCAL: Final = 2
+_HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+_MESSAGE_BYTES: Final = 65536
+# RFC 7335
+_CONTINUITY = IPv4Network("192.0.0.0/29")
+
+
+class Guard:
+    """Watches the uplink with index `uplink` until closed; not at all before `protect`. OSError: no netlink socket.
+
+    `tripped` is called from the guard's thread, once.
+    """
+
+    def __init__(self, uplink: int, *, tripped: Callable[[], None]) -> None:
+        self._uplink = uplink
+        self._tell = tripped
+        self._farewell = b""
+        self.tripped = False
+        """The uplink has been given an address of the kind. True from before anything is done about it."""
+        with contextlib.ExitStack() as undo:
+            self._netlink = undo.enter_context(_netlink(_RTMGRP_IPV4_IFADDR))
+            self._orders = undo.enter_context(_netlink(0))
+            self._wake, self._woken = (undo.enter_context(end) for end in socket.socketpair())
+            undo.pop_all()
+        self._thread = threading.Thread(target=self._watch, name="guard", daemon=True)
+        self._thread.start()
+
+    def protect(self, index: int, address: IPv4Address) -> None:
+        """From now on: take `address` away from the device with that index, ours, when it is time to give way.
+
+        Whoever gives it the address later than this looks at `tripped` afterwards.
+        """
+        body = _IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index)
+        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + 4, _IFA_LOCAL) + address.packed
+        self._farewell = _HEADER.pack(_HEADER.size + len(body), _RTM_DELADDR, _NLM_F_REQUEST, 1, 0) + body
+        if self.tripped:
+            self._give_way()
+
+    def close(self) -> None:
+        """Watch no more. Again is fine."""
+        if self._wake.fileno() < 0:
+            return
+        self._wake.close()
+        self._thread.join()
+        for end in (self._netlink, self._orders, self._woken):
+            end.close()
+
+    def _watch(self) -> None:
+        ends = select.poll()
+        for end in (self._netlink, self._woken):
+            ends.register(end, select.POLLIN)
+        # Not this socket's own messages: it was bound before, so that nothing is missed in between.
+        with contextlib.suppress(OSError):
+            self._look(_dump())
+        while not self.tripped:
+            if any(number == self._woken.fileno() for number, _ in ends.poll()):
+                return
+            try:
+                self._look([self._netlink.recv(_MESSAGE_BYTES)])
+            except OSError:  # too many at once: some are lost
+                with contextlib.suppress(OSError):
+                    self._look(_dump())
+
+    def _look(self, received: list[bytes]) -> None:
+        if self.tripped or not any(self._is_his(kind, body) for data in received for kind, body in _messages(data)):
+            return
+        self.tripped = True
+        self._give_way()
+        self._tell()
+
+    def _is_his(self, kind: int, body: bytes) -> bool:
+        if kind != _RTM_NEWADDR or _IFADDRMSG.unpack_from(body)[4] != self._uplink:
+            return False
+        local = dict(_attributes(body[_IFADDRMSG.size :])).get(_IFA_LOCAL, b"")
+        return len(local) == 4 and IPv4Address(local) in _CONTINUITY
+
+    def _give_way(self) -> None:
+        if self._farewell:
+            # What the kernel says to it does not matter: it is gone, or was never there.
+            with contextlib.suppress(OSError):
+                self._orders.sendto(self._farewell, (0, 0))
+
+
+def _netlink(groups: int) -> socket.socket:
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    netlink.bind((0, groups))
+    return netlink
+
+
+def _dump() -> list[bytes]:
+    """The IPv4 addresses that there are, as messages."""
+    with _netlink(0) as netlink:
+        flags = _NLM_F_REQUEST | _NLM_F_DUMP
+        request = _HEADER.pack(_HEADER.size + _IFADDRMSG.size, _RTM_GETADDR, flags, 1, 0)
+        netlink.sendto(request + _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0), (0, 0))
+        received = []
+        while True:
+            received.append(netlink.recv(_MESSAGE_BYTES))
+            if any(kind != _RTM_NEWADDR for kind, _ in _messages(received[-1])):  # done, or refused
+                return received
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, offset)
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += max((length + 3) & ~3, _HEADER.size)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        yield kind, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
