@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clatnm.errors import ConfigError, HostError, ParseError
-from clatnm.model import Mode, Settings
+from clatnm.model import AroundVpn, Mode, Settings
 from clatnm.proto.nat64 import parse_prefix
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,10 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
+def _around_vpn(value: str) -> AroundVpn:
+    return AroundVpn(_one_of("word", value.lower(), tuple(AroundVpn)))
+
+
 def _flag(value: str) -> bool:
     try:
         return _FLAGS[value.strip().lower()]
@@ -193,6 +197,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "plat-check": _flag,
     "plat-check-targets": _targets,
     "drain": _seconds,
+    "vpn": _around_vpn,
 }
 KEYS = tuple(sorted((*_READERS, "backend")))
 

@@ -51,6 +51,15 @@ WORDS: Mapping[Reason, _Words] = {
         question="Does it have IPv6?",
         remedy="A carrier, a global IPv6 address and an IPv6 default route on the interface.",
     ),
+    Reason.NEVER_DEFAULT: _Words(
+        question="May it have an IPv4 default route?",
+        remedy="nmcli connection modify {name} ipv4.never-default no, or: {switch force}",
+    ),
+    Reason.VPN_WITHOUT_IPV4: _Words(
+        question="Does IPv4 stay where the VPNs want it?",
+        remedy="The end of the VPN, or IPv4 in the VPN. To let IPv4 go around it: `vpn = bypass` in"
+        " /etc/clatnm/clatnm.conf, or in the file in connections.d for this connection or for the VPN.",
+    ),
     Reason.NO_PREF64: _Words(
         question="Does the network tell its NAT64 prefix?",
         remedy="A Router Advertisement with PREF64, a resolver with DNS64, or `prefix = …` in /etc/clatnm/clatnm.conf"
@@ -76,7 +85,7 @@ WORDS: Mapping[Reason, _Words] = {
     ),
 }
 # What is not asked where it is forced.
-_OVERRULED = frozenset({Reason.NATIVE_IPV4, Reason.PLAT_UNREACHABLE})
+_OVERRULED = frozenset({Reason.NATIVE_IPV4, Reason.NEVER_DEFAULT, Reason.PLAT_UNREACHABLE})
 _NETWORKMANAGER = "NetworkManager"
 _ORDER = (*(reason for reason, _ in RULES), Reason.NO_CLAT_ADDRESS, Reason.NO_TRANSLATOR)
 
@@ -156,6 +165,10 @@ def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[di
     told = [*_modes(this, world), _fact("ipv4", _ipv4(this), _ipv4_source(this))]
     if this.dhcp4 is not None:
         told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
+    if this.uplink.ipv4_required:
+        words = "NetworkManager gives the connection up without IPv4 of its own; nmcli connection modify"
+        told.append(_fact("ipv4.may-fail", f"no: {words} {_as_argument(this.uplink)} ipv4.may-fail yes", "the profile"))
+    told += _vpns(this, world)
     told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
     if this.manager_clat:
         told.append(_fact("manager-clat", this.manager_clat, this.uplink.manager))
@@ -175,6 +188,17 @@ def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[di
         wait_s = max(0, round(this.retry.not_before - now))
         told.append(_fact("failure", f"{this.retry.error}; next try in {wait_s} s", "translator"))
     return told
+
+
+def _vpns(this: Case, world: World) -> Iterable[dict[str, Any]]:
+    """Which VPN has the default route of which family."""
+    names = {uplink.interface: uplink.name for uplink in world.uplinks}
+    for family, device in (("IPv4", this.vpns.ipv4), ("IPv6", this.vpns.ipv6)):
+        if device:
+            name = f" “{names[device]}”" if device in names else ""
+            yield _fact("vpn", f"{device}{name} has the {family} of new connections", "kernel")
+    for gateway in this.uplink.vpn_gateways:
+        yield _fact("vpn", f"its far end {gateway} is reached over this connection", this.uplink.manager)
 
 
 def _fact(what: str, value: str, source: str, age_s: float | None = None) -> dict[str, Any]:

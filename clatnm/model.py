@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from clatnm.compat import StrEnum
+from clatnm.facts import Address6 as Address6  # noqa: PLC0414
+from clatnm.facts import DefaultRoute as DefaultRoute  # noqa: PLC0414
+from clatnm.facts import Link as Link  # noqa: PLC0414
+from clatnm.facts import Ways as Ways  # noqa: PLC0414
 
 DEVICE_PREFIX = "clat-"
 
@@ -32,11 +36,20 @@ class Reason(StrEnum):
     OTHER_TRANSLATOR = "other-translator"
     NO_IPV6 = "no-ipv6"
     NATIVE_IPV4 = "native-ipv4"
+    NEVER_DEFAULT = "never-default"
+    VPN_WITHOUT_IPV4 = "vpn-without-ipv4"
     NO_PREF64 = "no-pref64"
     PLAT_UNREACHABLE = "plat-unreachable"
     NO_CLAT_ADDRESS = "no-clat-address"
     NO_TRANSLATOR = "no-translator"
     BACKING_OFF = "backing-off"
+
+
+class AroundVpn(StrEnum):
+    """What becomes of IPv4 beside a VPN that takes only IPv6."""
+
+    STRICT = "strict"
+    BYPASS = "bypass"
 
 
 class PrefixSource(StrEnum):
@@ -108,6 +121,14 @@ class Uplink:
     choices: Choices = Choices()
     ipv4_disabled: bool = False
     """The profile says that this connection has no IPv4 of its own."""
+    ipv4_required: bool = False
+    """The profile says that the manager is to give the connection up without IPv4 of its own."""
+    ipv4_metric: int | None = None
+    """The metric that the profile has for IPv4 routes, if it has one."""
+    never_default: bool = False
+    """The profile says that IPv4's default route never is by this connection."""
+    vpn_gateways: tuple[IPv4Address, ...] = ()
+    """The far ends of the VPNs that run over this connection, where nobody else keeps them out of their own VPN."""
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     """The DNS resolvers that this link itself told of, as its manager has them; never another connection's."""
     access_point: str = ""
@@ -117,44 +138,6 @@ class Uplink:
     def mode(self) -> Mode | None:
         """What the connection itself says; None: the global default decides."""
         return next((told.mode for told in self.told_modes if told.mode is not None), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address6:
-    """An IPv6 address of a link, with the kernel's opinion of it."""
-
-    address: IPv6Address
-    prefixlen: int
-    tentative: bool = False
-    deprecated: bool = False
-    temporary: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultRoute:
-    """A unicast default route of the main table. No gateway: a point-to-point link."""
-
-    gateway: IPv4Address | IPv6Address | None
-    metric: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """One network device as the kernel has it."""
-
-    index: int
-    name: str
-    ipv6_mtu_bytes: int
-    """What the link and the Router Advertisement allow, whoever applied the latter."""
-    carrier: bool
-    carrier_changes: int = 0
-    """How often the carrier came or went: tells a flap that was over before anybody looked."""
-    link_address: bytes | None = None
-    """The Ethernet address, or None on links without one (WWAN, PPP, WireGuard)."""
-    addresses4: frozenset[IPv4Address] = frozenset()
-    addresses6: tuple[Address6, ...] = ()
-    default4: tuple[DefaultRoute, ...] = ()
-    default6: tuple[DefaultRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +226,8 @@ class Plan:
     metric: int
     shared: bool = False
     """`clat_v6` is the host's own address, which keeps its own traffic; else it is the translator's alone."""
+    gateways: tuple[IPv4Address, ...] = ()
+    """Far ends of VPNs over this uplink: what is for them goes through this translator, not into the VPN."""
     offered: bool = True
     """There is a default route through it. Without one, only connections that began earlier go on (a drain)."""
 
@@ -305,6 +290,7 @@ class Settings:
     """Who is asked for an ICMP echo through the PLAT."""
     drain_s: int = 3600
     """How long connections through a translator may go on after its default route has gone."""
+    vpn: AroundVpn = AroundVpn.STRICT
     written: frozenset[str] = frozenset()
     """Names of the fields that somebody has set."""
     connections: Mapping[str, Settings] = field(default_factory=dict)
@@ -333,6 +319,8 @@ class World:
     """Per interface name, where any DHCPv4 was overheard."""
     plats: Mapping[tuple[str, IPv6Network], PlatHealth] = field(default_factory=dict)
     """Per interface name and prefix, where anything is known."""
+    ways: Ways = field(default_factory=Ways)
+    """Looked at only where there are VPNs."""
     users: Mapping[IPv4Address, int] = field(default_factory=dict)
     """Per CLAT address, how many sockets of this host use it; looked at while a translator drains."""
     advertised_mtus: Mapping[str, int] = field(default_factory=dict)

@@ -26,11 +26,12 @@ from clatnm.discovery.turns import Turns
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
+from clatnm.kernel.netlink import Monitor, Netlink
 from clatnm.kernel.steady import PATIENCE_S, Steady
-from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, World
+from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, Ways, World
 from clatnm.policy.prefixes import asks_dns, to_probe
 from clatnm.policy.verdict import has_ipv6
+from clatnm.policy.vpn import interfaces, leads_out
 from clatnm.uplinks.managers import Managers
 from clatnm.uplinks.networkd import Networkd
 from clatnm.uplinks.networkmanager import NetworkManager
@@ -50,6 +51,7 @@ class Observer:
         self._links: dict[str, Link] = {}
         self._read: dict[str, Link] = {}
         self._links_stale = True
+        self._ways = Ways()
         self._steady = Steady()
         self._roaming = Roaming()
         self._turns = Turns(self._turn)
@@ -97,7 +99,7 @@ class Observer:
         if self._links_stale or self._roaming.elsewhere(self._manager.uplinks()):
             await self._read_links()
         await self._count_users(running.values())
-        uplinks = [uplink for uplink in self._manager.uplinks() if not uplink.is_vpn]
+        uplinks = [u for u in self._manager.uplinks() if leads_out(u, World(settings=settings))]
         self._notice_roaming(uplinks, self._clock())
         followed = {uplink.interface for uplink in uplinks}
         self.adverts.follow(self._links, followed)
@@ -126,6 +128,7 @@ class Observer:
             dead_gateways={name: self._attachment.dead(name) for name in names},
             dhcp4={name: state for name in names if (state := self._dhcp4.state(name))},
             plats=self._plats.healths(now),
+            ways=self._ways,
             users=self._users,
             settings=settings,
         )
@@ -203,10 +206,16 @@ class Observer:
             log.debug("%s", error)
             self._users = dict.fromkeys(draining, 1)  # somebody may; the drain has an end in any case
 
+    def _read_kernel(self, kernel: Netlink) -> tuple[dict[str, Link], Ways]:
+        """The links, and the ways out where there are VPNs: whoever has none is not kept waiting for those."""
+        links = kernel.links()
+        there = World(links=links, uplinks=self._manager.uplinks())
+        return links, kernel.ways(links) if interfaces(there) & links.keys() else Ways()
+
     async def _read_links(self) -> None:
         self._links_stale = False
         try:
-            read = await self._host.do(lambda kernel: kernel.links())
+            read, self._ways = await self._host.do(self._read_kernel)
         except HostError as error:
             # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
             log.debug("%s", error)

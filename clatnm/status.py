@@ -15,6 +15,8 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.OTHER_TRANSLATOR: "another translator is at work on this machine",
     Reason.NO_IPV6: "the connection has no working IPv6",
     Reason.NATIVE_IPV4: "the connection has native IPv4",
+    Reason.NEVER_DEFAULT: "its profile keeps the IPv4 default route off this connection (never-default)",
+    Reason.VPN_WITHOUT_IPV4: "a VPN has the IPv6 default route, and IPv4 would go around it",
     Reason.NO_PREF64: "the network tells no NAT64 prefix, neither by its routers nor by DNS",
     Reason.PLAT_UNREACHABLE: "the network announces a NAT64 prefix, but the NAT64 behind it does not answer",
     Reason.NO_CLAT_ADDRESS: "there is no address for the CLAT: no /64, none to share (by eBPF), or 192.0.0.0/29 full",

@@ -46,6 +46,7 @@ def read_links(ip: IPRoute) -> dict[str, Link]:
             addresses6=tuple(sorted(addresses6.get(index, ()), key=lambda address: address.address)),
             default4=tuple(route for family, route in routes if family == socket.AF_INET),
             default6=tuple(route for family, route in routes if family == socket.AF_INET6),
+            kind=_kind(message),
         )
     return found
 
@@ -108,6 +109,12 @@ def _ipv6_mtu(message: Any) -> int:
     ipv6 = families.get_attr("AF_INET6") if families is not None else None
     conf = ipv6.get_attr("IFLA_INET6_CONF") if ipv6 is not None else None
     return min(device_mtu, int(conf["mtu"])) if conf is not None else device_mtu
+
+
+def _kind(message: Any) -> str:
+    """The kind of a device that somebody made; "" for hardware."""
+    info = message.get_attr("IFLA_LINKINFO")
+    return str(info.get_attr("IFLA_INFO_KIND") or "") if info is not None else ""
 
 
 def _link_address(message: Any) -> bytes | None:

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,8 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 from clatnm.errors import HostError
 from clatnm.kernel.furnish import ROUTE_PROTOCOL, Ipv4Default, furnish
 from clatnm.kernel.links import read_links
-from clatnm.model import Link
+from clatnm.kernel.ways import read_ways
+from clatnm.model import Link, Ways
 
 __all__ = ["ROUTE_PROTOCOL", "RULE_PRIORITY", "Ipv4Default", "Monitor", "Netlink", "reported"]
 
@@ -36,7 +37,10 @@ _RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 # linux/neighbour.h, net/neighbour.h
 _NTF_USE, _NUD_VALID = 0x1, 0xDE
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
-_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE
+# LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
+# Whoever wants everything without a default route has routes to halves, quarters or eighths of it.
+_SHORT_BITS = 4
 _DUMP_TRIES = 10
 # Before the rules of VPN software, which begin at 5210: these connections are older than what it wants to redirect.
 RULE_PRIORITY = 5000
@@ -73,6 +77,11 @@ class Netlink:
                 with contextlib.suppress(NetlinkDumpInterrupted):
                     return read_links(self._ip)
             return read_links(self._ip)
+
+    def ways(self, links: Mapping[str, Link]) -> Ways:
+        """By which of these devices packets to the Internet leave. HostError."""
+        with reported("cannot read the routes"):
+            return read_ways(self._ip, {link.index: name for name, link in links.items()})
 
     def set_up_device(
         self,
@@ -164,6 +173,17 @@ class Netlink:
         with reported("cannot remove the IPv4 default route", gone_is_fine=True):
             # Without metrics: if some are given, they must be the same.
             self._ip.route("del", **{**_request(index, route), "metrics": {}})
+
+    def add_host_route(self, index: int, host: IPv4Address, route: Ipv4Default) -> None:
+        """Lead what is for `host` into our device, as `route` does with everything. HostError, also when there is
+        such a route of the same metric."""
+        with reported(f"cannot add a route to {host}"):
+            self._ip.route("add", **{**_request(index, route), "dst": f"{host}/32"})
+
+    def drop_host_route(self, index: int, host: IPv4Address, route: Ipv4Default) -> None:
+        """Undo `add_host_route`. HostError."""
+        with reported(f"cannot remove the route to {host}", gone_is_fine=True):
+            self._ip.route("del", **{**_request(index, route), "dst": f"{host}/32", "metrics": {}})
 
     def pin(self, index: int, source: IPv4Address, *, mtu_bytes: int) -> None:
         """Lead what has `source` already into our device, whatever the main table says. HostError.
@@ -288,13 +308,13 @@ class Monitor:
 
 
 def _matters(data: bytes) -> bool:
-    """True unless every message is about a route other than a default one; those can be many."""
+    """True unless every message is about a route to less than a sixteenth of the Internet; those can be many."""
     offset = 0
     while offset + 18 <= len(data):
         length = int.from_bytes(data[offset : offset + 4], sys.byteorder)
         kind = int.from_bytes(data[offset + 4 : offset + 6], sys.byteorder)
         # struct rtmsg: family, destination length, …
-        if kind not in (_RTM_NEWROUTE, _RTM_DELROUTE) or data[offset + 17] == 0:
+        if kind not in (_RTM_NEWROUTE, _RTM_DELROUTE) or data[offset + 17] <= _SHORT_BITS:
             return True
         offset += max((length + 3) & ~3, 16)
     return False

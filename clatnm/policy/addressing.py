@@ -140,15 +140,25 @@ def best_default(routes: Iterable[DefaultRoute]) -> DefaultRoute | None:
     return min(routes, key=lambda route: route.metric, default=None)
 
 
-def metric(link: Link, *, dead: Collection[IPv4Address], taken: Collection[int]) -> int:
+def metric(
+    link: Link,
+    *,
+    dead: Collection[IPv4Address],
+    taken: Collection[int],
+    own: int | None = None,
+    behind: int | None = None,
+) -> int:
     """Metric of the IPv4 default route over the translator of `link`.
 
-    It sorts like the uplink's own IPv6 route, so the better uplink wins for both families; it is worse than
-    any native IPv4 default of that uplink, and never equal to another IPv4 default route (`taken`), since the
-    kernel would refuse the later of two. It is better than a default route whose gateway is `dead`.
+    It sorts like the metric `own` that its user chose for IPv4, else like the uplink's own IPv6 route, so that the
+    better uplink wins for both families; it is worse than the metric `behind`, and than any native IPv4 default of that
+    uplink, and never equal to another IPv4 default route (`taken`), since the kernel would refuse the later of two. It
+    is better than a default route whose gateway is `dead`.
     """
     live = live_routes(link, dead)
-    alive = [route.metric for route in (best_default(link.default6), *live) if route is not None]
+    base = best_default(link.default6)
+    told = (own if own is not None else base.metric if base is not None else None, behind)
+    alive = [*(route.metric for route in live), *(metric for metric in told if metric is not None)]
     highest = min((route.metric - 1 for route in link.default4 if route not in live), default=_MAX_METRIC)
     wanted = min(max(alive, default=0) + _METRIC_OFFSET, highest)
     # Being alone is a must, everything else a wish.

@@ -83,6 +83,9 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
         return ()
     if reason in _BETTER or _awaits_manager(reason, this):
         return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
+    if reason is Reason.VPN_WITHOUT_IPV4:  # the routes of a VPN that comes or goes are not all there at once
+        soon = replace(this, settings=replace(this.settings, drain_s=min(this.settings.drain_s, int(LINGER_S))))
+        return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, soon, link, world=world)))
     if reason is Reason.NO_IPV6:
         return tuple(plan for run in theirs.all() if (plan := _unchanged(run, this, link, world=world)))
     if reason is Reason.BACKING_OFF:  # what should have taken its place could not: so one of them goes on

@@ -13,6 +13,7 @@ from clatnm.policy.drain import Translators
 from clatnm.policy.others import own_devices
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
 from clatnm.policy.verdict import Case, case, should_start_clat
+from clatnm.policy.vpn import metric_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,14 @@ def _plan(
         link_address=path.link_address,
         ipv6_mtu_bytes=path.ipv6_mtu_bytes,
         ipv4_mtu_bytes=path.ipv4_mtu_bytes,
-        metric=addressing.metric(link, dead=this.dead_gateways, taken=taken.metrics | metrics),
+        metric=addressing.metric(
+            link,
+            dead=this.dead_gateways,
+            taken=taken.metrics | metrics,
+            own=uplink.ipv4_metric,
+            behind=metric_before(uplink, this.vpns, world),
+        ),
+        gateways=uplink.vpn_gateways,
     )
 
 

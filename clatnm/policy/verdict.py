@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from clatnm.model import (
-    DEVICE_PREFIX,
     Dhcp4,
     Dhcp4State,
     Link,
@@ -25,6 +24,7 @@ from clatnm.model import (
 from clatnm.policy.addressing import CONTINUITY_PREFIX, live_routes
 from clatnm.policy.modes import mode_of
 from clatnm.policy.others import Other, manager_address, other_translator
+from clatnm.policy.vpn import Vpns, leads_out, vpns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,9 @@ class Case:
     dead_gateways: frozenset[IPv4Address]
     other: Other | None
     """Somebody else's translator, not the manager's."""
+    vpns: Vpns
+    uplink_itself: bool
+    """Traffic of this connection leaves the machine by it."""
     now: float
 
     @property
@@ -99,6 +102,8 @@ class Case:
             facts["manager-clat"] = "expected"
         if self.other is not None:
             facts["other-translator"] = f"{self.other.device}/{self.other.address}"
+        if self.vpns.ipv6 or self.vpns.ipv4:
+            facts["vpn"] = self.vpns.ipv6 or self.vpns.ipv4
         if self.retry is not None and self.retry.failures:
             facts["failures"] = str(self.retry.failures)
         return facts
@@ -120,6 +125,8 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         retry=world.retries.get(interface),
         dead_gateways=world.dead_gateways.get(interface, frozenset()),
         other=other_translator(world.links.get(interface), world),
+        vpns=vpns(uplink, world),
+        uplink_itself=leads_out(uplink, world),
         now=now,
     )
 
@@ -137,10 +144,6 @@ def has_ipv6(link: Link) -> bool:
     """A carrier, a default route, and some address that a packet to the Internet could come from."""
     able = any(not (a.address.is_link_local or a.address.is_loopback) for a in link.addresses6)
     return link.carrier and bool(link.default6) and able
-
-
-def _not_an_uplink(this: Case) -> bool:
-    return this.uplink.is_vpn or this.uplink.interface.startswith(DEVICE_PREFIX)
 
 
 def manager_translates(this: Case) -> bool:
@@ -166,12 +169,15 @@ Rule = tuple[Reason, Callable[[Case], bool]]
 
 # Is the connection a connected, IPv6-only uplink whose user has not opted out?
 _REQUIRING: tuple[Rule, ...] = (
-    (Reason.NOT_AN_UPLINK, _not_an_uplink),
+    (Reason.NOT_AN_UPLINK, lambda this: not this.uplink_itself),
     (Reason.OPTED_OUT, lambda this: this.mode is Mode.NO),
     # Two translators on one link is the worst that can happen: not even `force` overrules these.
     (Reason.MANAGER_TRANSLATES, manager_translates),
     (Reason.OTHER_TRANSLATOR, lambda this: this.other is not None),
     (Reason.NATIVE_IPV4, _native),
+    (Reason.NEVER_DEFAULT, lambda this: this.uplink.never_default and this.mode is not Mode.FORCE),
+    # What its user believes to be safe in the VPN, not even `force` sends around it.
+    (Reason.VPN_WITHOUT_IPV4, lambda this: this.vpns.leave_out_ipv4()),
     (Reason.NO_IPV6, lambda this: not this.ipv6),
 )
 RULES: tuple[Rule, ...] = (

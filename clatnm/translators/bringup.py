@@ -22,6 +22,7 @@ from clatnm.translators.device import (
     FastPath,
     UplinkSockets,
     default_route,
+    lead_gateways,
     lead_in,
     worker_config,
 )
@@ -53,6 +54,7 @@ async def start(
             await fast_path.attach(plan, index)
         if hooks_first or not plan.offered:
             await lead_in(host, index, plan)
+        await lead_gateways(host, index, plan)
         priority.check()
     except BaseException as error:
         if priority is not None:

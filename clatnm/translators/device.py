@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from clatnm.errors import HostError
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Ipv4Default
+from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.model import Plan
 from clatnm.translators.base import Ended
 from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
 from clatnm.worker.wire import WorkerConfig
+
+log = logging.getLogger(__name__)
 
 
 class FastPath(Protocol):
@@ -60,6 +65,30 @@ async def lead_in(host: Host, index: int, plan: Plan) -> None:
     except BaseException:  # cancelled included: it is done all the same
         await let_off(host, index, plan)
         raise
+
+
+async def lead_gateways(host: Host, index: int, plan: Plan, old: Plan | None = None) -> None:
+    """Lead what is for the plan's gateways into the device, and no more what was for those of `old`.
+
+    Without that their VPNs do not work, which is no reason to go without CLAT.
+    """
+    before = {} if old is None else _host_routes(old)
+    after = _host_routes(plan)
+    changed = [key for key, route in after.items() if before.get(key) != route]
+    add, drop = Netlink.add_host_route, Netlink.drop_host_route
+    try:
+        for key in changed:
+            if key in before:
+                await host.do(functools.partial(drop, index=index, host=key[0], route=before[key]))
+            await host.do(functools.partial(add, index=index, host=key[0], route=after[key]))
+        for key in before.keys() - after.keys():
+            await host.do(functools.partial(drop, index=index, host=key[0], route=before[key]))
+    except HostError as error:
+        log.warning("%s: a VPN's far end is not kept out of the VPN: %s", plan.interface, error)
+
+
+def _host_routes(plan: Plan) -> dict[tuple[IPv4Address, int], Ipv4Default]:
+    return {(gateway, plan.metric): default_route(plan) for gateway in plan.gateways}
 
 
 async def let_off(host: Host, index: int, plan: Plan) -> None:
@@ -143,6 +172,7 @@ class DeviceTranslator:
             await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
         if _way(plan) != _way(old):
             await self._lead_otherwise(old, plan)
+        await lead_gateways(self._host, self._index, plan, old)
         if plan.device != old.device:
             await self._rename(plan)
 
@@ -172,6 +202,7 @@ class DeviceTranslator:
         if await self._host.do(lambda kernel: kernel.rename_device(self._index, plan.device)):
             await take_in(self._host, self._index, plan)
             await lead_in(self._host, self._index, plan)
+            await lead_gateways(self._host, self._index, plan)
 
     async def stop(self) -> None:
         # The address first: new connections go elsewhere at once instead of into a device on its way out, and old ones

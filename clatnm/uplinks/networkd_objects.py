@@ -13,6 +13,7 @@ from typing import Any
 
 from clatnm.config import parse_mode
 from clatnm.errors import ConfigError
+from clatnm.facts import TUNNEL_KINDS
 from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, ToldMode, Uplink
 
 NETWORKD = "org.freedesktop.network1"
@@ -26,11 +27,6 @@ SECTION, MODE_KEY = "X-Clatnm", "Mode"
 # Of networkd's own states of a link: the first two are its decision to manage it, the others come before any decision.
 _MANAGED = frozenset({"configuring", "configured"})
 _UNDECIDED = frozenset({"pending", "initialized"})
-# The kernel's names for links whose traffic goes through another uplink.
-_TUNNELS = frozenset(
-    {"tun", "tap", "wireguard", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ip6erspan", "ipip", "sit", "ip6tnl"}
-    | {"vti", "vti6", "xfrm", "vxlan", "geneve", "l2tp", "bareudp", "fou"}
-)
 # Nothing a user would look for: not even mentioned.
 _INTERNAL = frozenset({"dummy", "ifb", "nlmon", "vcan"})
 # Who told a resolver, best first; one set at run time may be a VPN's.
@@ -97,7 +93,7 @@ def _link_from(entry: Mapping[str, Any]) -> NetworkdLink | None:
         interface=interface,
         decided=state in _MANAGED,
         network_file=str(entry.get("NetworkFile") or ""),
-        is_tunnel=kind in _TUNNELS,
+        is_tunnel=kind in TUNNEL_KINDS,
         resolvers=_resolvers(_list(entry.get("DNS"))),
         access_point=_access_point(entry.get("BSSID")),
         prefixes=tuple(_prefixes(_list(_dict(entry.get("NDisc")).get("PREF64")))),

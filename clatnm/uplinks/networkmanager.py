@@ -16,9 +16,10 @@ from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal, unwrap
 from clatnm.errors import BusError
 from clatnm.model import ToldMode, Uplink
-from clatnm.uplinks import nm_objects
+from clatnm.uplinks import nm_objects, nm_vpns
 from clatnm.uplinks.nm_modes import Profile
 from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Objects
+from clatnm.uplinks.nm_vpns import VpnGateways
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ class NetworkManager:
         self._backlog: list[Signal] | None = None
         self._last: tuple[Uplink, ...] = ()
         self._present = False
-        self._faults: frozenset[tuple[str, ToldMode]] = frozenset()
+        self._gateways = VpnGateways()
+        self._faults: dict[str, frozenset[ToldMode]] = {}
         self._fetching: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,7 +49,7 @@ class NetworkManager:
         """The active connections; while NetworkManager is away or starting, what it said last still counts."""
         if not self._present:
             return self._last
-        fresh = nm_objects.uplinks_from(self._objects, self._profiles)
+        fresh = nm_objects.uplinks_from(self._objects, self._profiles, self._gateways.known)
         fresh = nm_objects.merge_waiting(fresh, nm_objects.reading_again(self._objects, self._profiles, self._last))
         if nm_objects.is_starting(self._objects):
             fresh = nm_objects.merge_waiting(fresh, self._last)
@@ -56,17 +58,22 @@ class NetworkManager:
         return fresh
 
     def _complain(self, uplinks: tuple[Uplink, ...]) -> None:
-        """Log modes that do not count: once, for as long as they stand there."""
-        before = self._faults
-        self._faults = frozenset((u.name, told) for u in uplinks for told in u.told_modes if told.mode is None)
-        for name, told in self._faults - before:
-            log.warning("connection %r: %r in %s is ignored (%s)", name, told.text, told.source, told.fault)
+        """Log modes that do not count: once, for as long as they stand there, however often the connection goes."""
+        for uplink in uplinks:
+            faults = frozenset(told for told in uplink.told_modes if told.mode is None)
+            for told in faults - self._faults.get(uplink.uuid, frozenset()):
+                log.warning("connection %r: %r in %s is ignored (%s)", uplink.name, told.text, told.source, told.fault)
+            if faults:
+                self._faults[uplink.uuid] = faults
+            else:
+                self._faults.pop(uplink.uuid, None)
 
     async def attach(self, bus: Bus, changed: Callable[[], None]) -> None:
         """Follow NetworkManager over `bus`, whether it runs already or appears later."""
         self._away()
         self._bus, self._changed, self._owner = bus, changed, ""
         bus.on_signal(lambda signal: self._on_signal(bus, signal))
+        await self._gateways.attach(bus)
         self._owner = await bus.follow(NM)
         if not self._owner:
             log.info("NetworkManager is not running; waiting for it")
@@ -79,6 +86,8 @@ class NetworkManager:
         # Anybody on the bus can send a signal that looks like this one, or like NetworkManager's.
         if signal.sender == names.DBUS and signal.member == "NameOwnerChanged" and signal.body[0] == NM:
             self._on_owner(bus, str(signal.body[2]))
+        elif nm_vpns.is_news(signal):
+            self._spawn(self._gateways.take(bus, signal, self._changed))
         elif signal.sender != self._owner:
             return
         elif signal.interface == SETTINGS_CONNECTION and signal.member == "Updated":

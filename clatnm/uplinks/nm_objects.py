@@ -27,6 +27,7 @@ SETTINGS_CONNECTION = f"{NM}.Settings.Connection"
 # NMActiveConnectionState: only these two carry traffic. A connection that is activating already has its IPv6
 # address and route more than a second before it counts as activated (duplicate address detection).
 _ACTIVATING, _ACTIVATED = 1, 2
+_CONFIGS = ("Ip4Config", "Ip6Config")
 # Types whose traffic goes through another uplink.
 _TUNNELS = frozenset({"vpn", "wireguard", "tun", "ip-tunnel", "vxlan"})
 # By the value of `ipv4.clat`: default, no, auto, force.
@@ -114,21 +115,24 @@ def uplinks_from(
                 or device.get("ActiveConnection", path) != path
             ):
                 continue
+            # The device of a VPN is shown as a foreign one, with a profile of its own that nobody has made.
+            vpn = _vpn_of(objects, device_path)
+            known = active if vpn is None else vpn
             ip4 = _interface(objects, device.get("Ip4Config", "/"), IP4_CONFIG)
-            is_vpn = _is_vpn(active)
             found[interface] = Uplink(
                 interface=interface,
-                uuid=str(active.get("Uuid", "")),
-                name=str(active.get("Id", "")),
+                uuid=str(known.get("Uuid", "")),
+                name=str(known.get("Id", "")),
                 manager="NetworkManager",
-                told_modes=modes_from(profile),
-                is_vpn=is_vpn,
+                told_modes=modes_from(profiles.get(known.get("Connection", "/"), {})),
+                is_vpn=_is_vpn(known),
                 # Since 1.57.2; non-empty exactly while NetworkManager's own CLAT is active.
                 manager_clat=str(ip4.get("ClatAddress") or ""),
                 manager_wait_s=_right_of_way_s(ip4, profile),
-                ipv4_disabled=profile.get("ipv4", {}).get("method") == "disabled",
-                resolvers=() if is_vpn else _resolvers(objects, device_path),
+                resolvers=_resolvers(objects, device_path),
                 access_point=_access_point(objects, device_path),
+                vpn_gateways=_far_ends(objects, device_path, gateways or {}),
+                **_ipv4(profile),
             )
     return tuple(found[name] for name in sorted(found))
 
@@ -142,6 +146,48 @@ def _right_of_way_s(ip4: Mapping[str, Any], profile: Profile) -> float:
     if "ClatAddress" not in ip4 or ipv4.get("method") == "disabled":
         return 0.0
     return _RIGHT_OF_WAY_S.get(int(ipv4.get("clat", -1)), 0.0)
+
+
+def _ipv4(profile: Profile) -> dict[str, Any]:
+    """What a profile says of IPv4, by the fields of `Uplink`."""
+    ipv4 = profile.get("ipv4", {})
+    metric = int(ipv4.get("route-metric", -1))
+    return {
+        "ipv4_disabled": ipv4.get("method") == "disabled",
+        "ipv4_required": ipv4.get("method") == "auto" and not ipv4.get("may-fail", True),
+        "ipv4_metric": metric if metric >= 0 else None,
+        "never_default": bool(ipv4.get("never-default", False)),
+    }
+
+
+def _vpn_of(objects: Objects, device_path: str) -> Mapping[str, Any] | None:
+    """The VPN that a device was made for: it names the same IP configuration, and the device below as its own."""
+    device = _interface(objects, device_path, DEVICE)
+    own = {device.get(key, "/") for key in _CONFIGS} - {"/"}
+    vpns = (active for active in _over(objects) if device_path not in active.get("Devices", ()))
+    return next((vpn for vpn in vpns if own & {vpn.get(key) for key in _CONFIGS}), None)
+
+
+def _far_ends(objects: Objects, device_path: str, gateways: Mapping[str, IPv4Address]) -> tuple[IPv4Address, ...]:
+    """Those of the VPNs that run over a device, as far as they are known."""
+    found = set()
+    for path, interfaces in objects.items():
+        gateway = gateways.get(str(interfaces.get(DEVICE, {}).get("Interface")))
+        if gateway is not None:
+            vpn = _vpn_of(objects, path)
+            # While it comes up, a VPN does not say yet what its configuration is.
+            beginning = [active for active in _over(objects) if active.get("State") == _ACTIVATING]
+            if any(device_path in active.get("Devices", ()) for active in (beginning if vpn is None else [vpn])):
+                found.add(gateway)
+    return tuple(sorted(found))
+
+
+def _over(objects: Objects) -> Iterator[Mapping[str, Any]]:
+    """The VPNs that run over a device of another connection."""
+    for interfaces in objects.values():
+        active = interfaces.get(ACTIVE, {})
+        if active.get("Vpn") and active.get("State") in (_ACTIVATING, _ACTIVATED):
+            yield active
 
 
 def _is_vpn(active: Mapping[str, Any]) -> bool:

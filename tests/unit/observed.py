@@ -24,6 +24,7 @@ from clatnm.model import (
     Settings,
     SourceReport,
     Uplink,
+    Ways,
     World,
 )
 from clatnm.observer import Observer
@@ -108,6 +109,7 @@ class Stage:
         self.running: Mapping[str, Running] = {}
         self.settings = Settings()
         self.users: dict[IPv4Address, int] = {}
+        self.ways = Ways()
         self.fault: HostError | None = None
         """What the kernel says instead of an answer."""
         self.reads = self.changes = 0
@@ -153,7 +155,7 @@ class Stage:
         self.followed.append((bus, changed))
 
     async def _do(self, work: Callable[[Any], T]) -> T:
-        return work(SimpleNamespace(links=self._links))
+        return work(SimpleNamespace(links=self._links, ways=lambda _: self.ways))
 
     def _links(self) -> dict[str, Link]:
         self.reads += 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from clatnm import config
 from clatnm.errors import ConfigError, HostError
-from clatnm.model import Mode, Settings
+from clatnm.model import AroundVpn, Mode, Settings
 
 BACKENDS = ("ebpf", "tun")
 FORM = "the form is: [clatnm], then key = value"
@@ -56,6 +56,7 @@ ACCEPTED: dict[str, tuple[str, Settings]] = {
         Settings(plat_check=False, plat_check_targets=(IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"))),
     ),
     "drain": ("[clatnm]\ndrain = 0\n", Settings(drain_s=0)),
+    "vpn": ("[clatnm]\nvpn = Bypass\n", Settings(vpn=AroundVpn.BYPASS)),
 }
 
 
@@ -106,6 +107,7 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
         "IPv4 addresses that answer a ping; or plat-check = no",
     ),
     "no-flag": ("[clatnm]\ndns64 = maybe\n", 2, "'maybe' is neither yes nor no", "yes or no"),
+    "vpn-word": ("[clatnm]\nvpn = no\n", 2, "unknown word 'no'", "one of: strict, bypass"),
     "negative-drain": ("[clatnm]\ndrain = -1\n", 2, "'-1' is no number of seconds", "0 to 86400"),
     "long-drain": ("[clatnm]\ndrain = 86401\n", 2, "'86401' is no number of seconds", "0 to 86400"),
     "endless-drain": (f"[clatnm]\ndrain = {ENDLESS}\n", 2, f"'{ENDLESS[:199]}…", "0 to 86400"),

@@ -265,7 +265,7 @@ def test_forced_clat_is_explained_as_such() -> None:
     found = told(a_world(native, uplinks=[an_uplink(mode=Mode.FORCE)]))
     assert found["explanation"] == "it is forced to have CLAT"
     skipped = {row["reason"] for row in found["questions"] if row["answer"] == "not asked"}
-    assert skipped == {"native-ipv4", "plat-unreachable"}
+    assert skipped == {"native-ipv4", "never-default", "plat-unreachable"}
     assert "ative IPv4" not in found["change"]
 
 

@@ -19,7 +19,7 @@ MAX_FILE_LINES = 399
 MAX_FUNCTION_LINES = 50
 
 # A room is a folder or a file directly in clatnm/. What each may import of the others; itself goes without saying.
-LEAVES = frozenset({"clock", "compat", "errors", "log", "model"})
+LEAVES = frozenset({"clock", "compat", "errors", "facts", "log", "model"})
 ROOMS: Mapping[str, frozenset[str]] = {
     # leaves
     "clock": frozenset(),
@@ -27,13 +27,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "log": frozenset(),
     "notify": frozenset(),
-    "model": frozenset({"compat"}),
+    "facts": frozenset(),
+    "model": frozenset({"compat", "facts"}),
     "config": frozenset({"compat", "errors", "model", "proto"}),
     "config_edit": frozenset({"config", "errors", "model"}),
     "status": frozenset({"compat", "model"}),
     # pure
     "proto": frozenset({"compat", "errors"}),
-    "policy": frozenset({"compat", "errors", "model", "proto"}),
+    "policy": frozenset({"compat", "errors", "facts", "model", "proto"}),
     "pcapfile": frozenset({"errors"}),
     "offline": frozenset({"pcapfile", "proto"}),
     # the machine

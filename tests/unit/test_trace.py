@@ -23,6 +23,7 @@ from clatnm.model import (
     RunState,
     Settings,
     SourceReport,
+    Ways,
     World,
 )
 from clatnm.policy.plan import decide
@@ -35,6 +36,7 @@ FULL = replace(
     ),
     reports={"ppp0": (SourceReport(source=PrefixSource.DNS64, settled=True, detail="“no”", since=1.5),)},
     told_since={"ppp0": 1.0},
+    ways=Ways(ipv6="ppp0"),
     without_ipv6_since={"ppp0": 2.0},
     advertised_mtus={"ppp0": 1400},
     advertised_prefixes={"ppp0": frozenset({IPv6Network("2001:db8:a::/64")})},

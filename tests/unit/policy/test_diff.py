@@ -32,6 +32,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "ipv6_mtu_bytes": (1280, LIVE),
     "ipv4_mtu_bytes": (1252, LIVE),
     "metric": (700, LIVE),
+    "gateways": ((IPv4Address("198.51.100.20"),), LIVE),
     "shared": (True, RESTART),
     "offered": (False, LIVE),
 }

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, World
+from clatnm.model import Link, Mode, PlatHealth, PlatState, Reason, Retry, Settings, Uplink, Ways, World
 from clatnm.policy.addressing import CONTINUITY_PREFIX
 from clatnm.policy.modes import mode_of
 from clatnm.policy.plan import decide
@@ -46,6 +46,13 @@ REFUSALS: dict[str, tuple[World, Reason]] = {
         Reason.MANAGER_TRANSLATES,
     ),
     "clatd": (a_world(a_link(), CLATD, uplinks=[an_uplink()]), Reason.OTHER_TRANSLATOR),
+    "never-default": (a_world(uplinks=[replace(an_uplink(), never_default=True)]), Reason.NEVER_DEFAULT),
+    "vpn-has-ipv6-alone": (
+        replace(
+            a_world(a_link(), a_link("wg0", index=7, kind="wireguard"), uplinks=[an_uplink()]), ways=Ways(ipv6="wg0")
+        ),
+        Reason.VPN_WITHOUT_IPV4,
+    ),
     "native": (a_world(NATIVE), Reason.NATIVE_IPV4),
     "no-link": (a_world(uplinks=[an_uplink("wwan0")], prefixes={"wwan0": (a_candidate(),)}), Reason.NO_IPV6),
     "no-carrier": (a_world(a_link(carrier=False)), Reason.NO_IPV6),
@@ -175,7 +182,7 @@ def test_force_overrules_native_ipv4() -> None:
     ("world", "reason"),
     [
         (a_world(uplinks=[an_uplink(mode=Mode.FORCE, manager_clat="192.0.0.5")]), Reason.MANAGER_TRANSLATES),
-        (a_world(uplinks=[an_uplink(mode=Mode.FORCE, is_vpn=True)]), Reason.NOT_AN_UPLINK),
+        (a_world(uplinks=[an_uplink(is_vpn=True)], settings=Settings(mode=Mode.FORCE)), Reason.NOT_AN_UPLINK),
         (a_world(a_link(ipv6=()), uplinks=[an_uplink(mode=Mode.FORCE)]), Reason.NO_IPV6),
         (a_world(uplinks=[an_uplink(mode=Mode.FORCE)], prefixes={}), Reason.NO_PREF64),
     ],

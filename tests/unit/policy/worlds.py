@@ -67,6 +67,7 @@ def a_link(  # the IPv6-only network that a CLAT is for, unless told otherwise
     carrier_changes: int = 2,
     mtu_bytes: int = 1500,
     link_address: bytes | None = MAC,
+    kind: str = "",
 ) -> Link:
     return Link(
         index=index,
@@ -79,6 +80,7 @@ def a_link(  # the IPv6-only network that a CLAT is for, unless told otherwise
         addresses6=tuple(item if isinstance(item, Address6) else an_address(item) for item in ipv6),
         default4=default4,
         default6=default6,
+        kind=kind,
     )
 
 

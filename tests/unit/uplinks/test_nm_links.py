@@ -142,10 +142,10 @@ def test_vpn_that_names_the_links_own_configuration_takes_nothing_away() -> None
     assert the_uplink(an_active(), network, vpn).resolvers == (IPv6Address(A),)
 
 
-@pytest.mark.parametrize("kind", ["wireguard", "vpn"])
-def test_vpn_has_no_resolvers_of_its_own(kind: str) -> None:
-    uplink = the_uplink(an_active(Type=kind), a_network(ip6={"Nameservers": packed(A)}))
-    assert (uplink.is_vpn, uplink.resolvers) == (True, ())
+def test_vpn_with_a_device_of_its_own_has_resolvers_of_its_own() -> None:
+    """They are asked only if it is told to have a CLAT."""
+    uplink = the_uplink(an_active(Type="wireguard"), a_network(ip6={"Nameservers": packed(A)}))
+    assert (uplink.is_vpn, uplink.resolvers) == (True, (IPv6Address(A),))
 
 
 def test_resolvers_come_and_go_by_signal() -> None:

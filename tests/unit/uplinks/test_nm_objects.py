@@ -146,12 +146,14 @@ def test_internal_devices_are_not_mentioned(kind: str) -> None:
     assert interfaces(an_active(Type=kind) | a_device()) == []
 
 
-@pytest.mark.parametrize("kind", ["802-3-ethernet", "802-11-wireless", "gsm", "bond", "bridge", "vlan", "tun", "pppoe"])
+@pytest.mark.parametrize("kind", ["802-3-ethernet", "802-11-wireless", "gsm", "bond", "bridge", "vlan", "pppoe"])
 def test_other_devices_are_uplinks(kind: str) -> None:
     assert not single(an_active(Type=kind) | a_device()).is_vpn
 
 
-@pytest.mark.parametrize("properties", [{"Vpn": True}, {"Type": "vpn"}, {"Type": "wireguard"}])
+@pytest.mark.parametrize(
+    "properties", [{"Vpn": True}, {"Type": "vpn"}, {"Type": "wireguard"}, {"Type": "tun"}, {"Type": "ip-tunnel"}]
+)
 def test_vpn_is_marked(properties: dict[str, Any]) -> None:
     assert single(an_active(**properties) | a_device()).is_vpn
 
