@@ -35,6 +35,7 @@ fi
 files="
 755 nm-dispatcher/90-clatnm              $lib/NetworkManager/dispatcher.d/90-clatnm
 644 nm-dispatcher/90-clatnm.conf         $lib/NetworkManager/conf.d/90-clatnm.conf
+644 nm-dispatcher/clatnm-option-108.conf $prefix/share/clatnm/clatnm-option-108.conf
 644 networkd/10-clatnm.network           $networkd/10-clatnm.network
 644 packaging/udev/81-clatnm.rules       $lib/udev/rules.d/81-clatnm.rules
 644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
@@ -115,6 +116,7 @@ uninstall)
     each_file remove
     rm -rf "$root$library"
     rm -f "$root$prefix/bin/clatnm"
+    [ ! -d "$root$prefix/share/clatnm" ] || rmdir --ignore-fail-on-non-empty "$root$prefix/share/clatnm"
     reread
     echo "removed; /etc/clatnm and /var/lib/clatnm stay"
     ;;

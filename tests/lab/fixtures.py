@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--lab-root",
         choices=sorted(trees.RECIPES),
-        help="the Debian tree whose NetworkManager runs in the lab, where a test does not choose (default: this machine's)",
+        help="whose NetworkManager runs in the lab, where a test does not choose (default: the machine's)",
     )
 
 
