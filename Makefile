@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
+.PHONY: help test test-versions test-nm-matrix test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -23,6 +23,11 @@ test: ## install what is missing, lint, run every test (root for all of them); A
 
 test-versions: ## what touches libraries, with the oldest ones and with dbus-fast alone (root)
 	@tools/versions.sh $(ARGS)
+
+test-nm-matrix: ## the tests of the whole with NetworkManager 1.42, 1.52 and 1.58; writes docs/networkmanager.md (root)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m tests.e2e.nm_matrix $(ARGS)
 
 test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, half an hour)
 	@tools/packages.sh test
