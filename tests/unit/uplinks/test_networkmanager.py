@@ -98,6 +98,26 @@ def test_profile_that_cannot_be_read_leaves_the_mode_to_the_default() -> None:
     play(scene, TWO, attached=False, p1="force", p2="no")
 
 
+def test_mode_that_makes_no_sense_is_logged_once_while_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(fake: FakeNetworkManager, follower: Follower) -> None:
+        await follower.sees("eth1")
+        for _ in range(2):
+            await fake.say([removed(active_path(1), ACTIVE)])
+            await follower.sees()
+            await fake.say(added(an_active()))
+            await follower.sees("eth1")
+        assert [record.getMessage() for record in caplog.records if "ignored" in record.getMessage()] == [
+            "connection 'Net 1': 'perhaps' in user data clatnm.mode is ignored (one of: auto, force, no)"
+        ]
+        for mode in ("no", "perhaps"):
+            fake.profiles[profile_path(1)] = variants(a_profile(mode))
+            fake._spawn_updated(profile_path(1))
+            await until(lambda mode=mode: follower.has_modes(eth1=Mode.NO if mode == "no" else None))  # type: ignore[misc]
+        assert caplog.text.count("is ignored") == 2
+
+    play(scene, p1="perhaps")
+
+
 def test_connection_is_not_told_before_its_profile_is_known() -> None:
     async def scene(fake: FakeNetworkManager, follower: Follower) -> None:
         await follower.sees("eth1")
