@@ -69,9 +69,9 @@ def wait_on(daemon: Daemon, interface: str = "up0", *, timeout_s: float = 10.0) 
 def wait_off(daemon: Daemon, reason: str, interface: str = "up0", *, timeout_s: float = 10.0) -> dict[str, Any]:
     """Wait until the connection has no CLAT, for this very reason.
 
-    Where native IPv4 is the reason, a translator may still drain: see `wait_no_device`.
+    Where native IPv4 or another translator is the reason, one may still drain: see `wait_no_device`.
     """
-    states = ("off", "draining") if reason == "native-ipv4" else ("off",)
+    states = ("off", "draining") if reason in ("native-ipv4", "other-translator") else ("off",)
 
     def check() -> dict[str, Any] | None:
         told = connection(daemon, interface)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two translators at once? Told from every message of the kernel's about addresses, routes and links, in its order.
 
-A translator takes new connections while there is an IPv4 default route into it, in the main table: NetworkManager's is
-one of the uplink with a source of 192.0.0.0/29 (RFC 7335), ours is one into `clat-…`. The kernel tells of every change
-while it holds the lock under which it is made, so between two messages nothing changes: there are two at once if, and
-only if, there are both routes after some message. No state is sampled, and so none is missed.
+A translator takes new connections while the IPv4 default route into it is the best: NetworkManager's is one of the
+uplink, with a source of 192.0.0.0/29 (RFC 7335), ours is one into `clat-…`. The kernel looks for the lowest metric, so
+with both there, a connection may get either only if ours is not behind. The kernel tells of every change while it
+holds the lock under which it is made, so between two messages nothing changes: no state is sampled, and none is missed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Both at once: which routes there were, and from when to when, in seconds."""
+    """Both routes at once: which there were, and from when to when, in seconds."""
 
     ways: frozenset[Way]
     began: float
@@ -55,7 +55,7 @@ class Overlap:
 
     @property
     def native_first(self) -> bool:
-        """The kernel gives all new connections to NetworkManager's."""
+        """Ours is behind: the kernel gives all new connections to NetworkManager's."""
         ours, native = ([way.metric for way in self.ways if way.is_ours is which] for which in (True, False))
         return min(native) < min(ours)
 

@@ -25,9 +25,9 @@ TREE = "forky"
 PREF64 = "64:ff9b::/96"
 # Between two changes: mostly in the middle of the next one's work, at times after all has been done.
 PAUSES_S = (0.0, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.3)
-# NetworkManager says nothing before it translates. Its route comes up to 4 ms after its address; we hear of the address
-# within a tenth of a millisecond, and then the scheduler has the word.
-SHORT_MS = 20.0
+# NetworkManager says nothing before it translates. Its route comes 0.1 to 4 ms after its address, of which we hear at
+# once; but then it hangs up its programs, and for that time, some 20 ms each, nobody else may change a route.
+LONG_MS = 500.0
 SETTLE_EVERY = 25
 
 
@@ -151,7 +151,7 @@ def run(lab: Lab, changes: int, seed: int, *, progress: Callable[[int, Record], 
 
 
 def check(record: Record) -> Record:
-    """No overlap but the shortest ones, in which every new connection was NetworkManager's already."""
+    """Each new connection had one translator: NetworkManager's as soon as it had a route, and ours went then."""
     assert not record.open, record.ways
     bad = [overlap for overlap in record.overlaps if not allowed(overlap)]
     assert not bad, [(f"{overlap.ms:.1f} ms", sorted(map(str, overlap.ways))) for overlap in bad]
@@ -159,7 +159,7 @@ def check(record: Record) -> Record:
 
 
 def allowed(overlap: Overlap) -> bool:
-    return overlap.native_first and overlap.ms < SHORT_MS
+    return overlap.native_first and overlap.ms < LONG_MS
 
 
 def summary(record: Record, counts: Counter[str]) -> Iterator[str]:
@@ -169,9 +169,11 @@ def summary(record: Record, counts: Counter[str]) -> Iterator[str]:
     times = sorted(overlap.ms for overlap in record.overlaps)
     if times:
         middle, longest = statistics.median(times), times[-1]
-        yield f"both routes at once {len(times)} times: median {middle:.2f} ms, longest {longest:.2f} ms"
-    else:
-        yield "never both routes at once"
+        yield (
+            f"ours was still there behind NetworkManager's {len(times)} times:"
+            f" median {middle:.2f} ms, longest {longest:.2f} ms"
+        )
+    yield "no new connection could have had either of two translators"
     if record.yielded_ms:
         given = sorted(record.yielded_ms)
         yield (
@@ -191,7 +193,7 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
 
     def progress(number: int, record: Record) -> None:
-        print(f"{number}: {record.native} native, {record.ours} ours, {len(record.overlaps)} both", flush=True)
+        print(f"{number}: {record.native} native, {record.ours} ours, {len(record.overlaps)} behind", flush=True)
 
     with Lab(root=tree(TREE)) as lab:
         for line in summary(*run(lab, changes, seed, progress=progress)):
