@@ -9,6 +9,7 @@ neighbour advertisements to all nodes (a duplicate of our address speaks up, or 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -26,6 +27,7 @@ _ETH_P_IPV6: Final = 0x86DD
 _SOL_PACKET: Final = 263
 _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SIOCGIFHWADDR, _ARPHRD_PPP = 0x8927, 512
 
 # A burst of 64 KiB packets waits here while Python is busy. Sent ones wait in the device's queue, where the
 # kernel's queue management sees them; so little room is needed on that side, and more would only delay.
@@ -69,6 +71,20 @@ def open_packet_socket(
             sock.close()
         raise _refused(f"cannot open a packet socket on link {ifindex}", error) from None
     return sock
+
+
+def sends_large(interface: str) -> bool:
+    """Whether the kernel splits what a packet socket sends there, if it is larger than the MTU. HostError: no such link.
+
+    Not on PPP: the device has room for a header that packets do not have yet, and the kernel takes IPv6 to begin behind
+    it. Whatever it has to split it drops.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            found = fcntl.ioctl(sock, _SIOCGIFHWADDR, struct.pack("16s24x", interface.encode()))
+    except OSError as error:
+        raise _refused(f"cannot look at {interface}", error) from None
+    return bool(struct.unpack_from("=H", found, 16) != (_ARPHRD_PPP,))
 
 
 def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: bool = False) -> None:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,8 +53,11 @@ class Tun:
     offloads: int
 
 
-def open_tun(name: str) -> Tun:
-    """A new device `name` (`clat%d`: the kernel picks the number). HostError with a hint when it cannot be had."""
+def open_tun(name: str, *, large: bool = True) -> Tun:
+    """A new device `name` (`clat%d`: the kernel picks the number). HostError with a hint when it cannot be had.
+
+    `large`: take packets of up to 64 KiB, for the kernel to split them later; otherwise it splits them before.
+    """
     if not 0 < len(name.encode()) <= _NAME_BYTES:
         raise HostError(f"{name!r} is no device name", errno=errno.EINVAL, hint=f"at most {_NAME_BYTES} bytes")
     try:
@@ -64,14 +68,16 @@ def open_tun(name: str) -> Tun:
         # EXCL: an existing device, a persistent one say, belongs to somebody else
         flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR | _IFF_TUN_EXCL
         given = fcntl.ioctl(fd, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
-        return Tun(fd=fd, name=given[:16].rstrip(b"\0").decode(), offloads=_set_offloads(fd))
+        return Tun(
+            fd=fd, name=given[:16].rstrip(b"\0").decode(), offloads=_set_offloads(fd, _OFFLOADS if large else (CSUM,))
+        )
     except OSError as error:
         os.close(fd)
         raise _refused(f"cannot make the TUN device {name}", error) from None
 
 
-def _set_offloads(fd: int) -> int:
-    for offloads in _OFFLOADS:
+def _set_offloads(fd: int, choice: Iterable[int]) -> int:
+    for offloads in choice:
         try:
             fcntl.ioctl(fd, _TUNSETOFFLOAD, offloads)
         except OSError:

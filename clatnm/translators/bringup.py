@@ -16,6 +16,7 @@ from clatnm.errors import GaveWayError, HostError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
+from clatnm.kernel.packet_socket import sends_large
 from clatnm.model import Plan
 from clatnm.translators.device import (
     DeviceTranslator,
@@ -86,7 +87,7 @@ async def _hand_over(
     """Open the device and give it away: from here on the process's life is the device's life. Its ifindex."""
     config = worker_config(plan, hooked=hooks_first, relayed=relay is not None)
     with contextlib.ExitStack() as undo:
-        device = tun.open_tun(plan.device)
+        device = tun.open_tun(plan.device, large=sends_large(plan.interface))
         undo.callback(os.close, device.fd)
         handed, index = await asyncio.gather(
             worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])]),

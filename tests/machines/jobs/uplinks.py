@@ -157,8 +157,16 @@ def carried(rig: Rig, made: Uplink, backend: str) -> None:
         for size in (100, 4000):
             traffic.exchange(rig, size)
         traffic.download(rig.host, traffic.MIB)
+        before = dropped(rig, uplink)
         traffic.upload(rig.host, traffic.MIB)
+        assert dropped(rig, uplink) == before, f"{dropped(rig, uplink)} packets could not be sent, {before} before"
         clat.stop()
+
+
+def dropped(rig: Rig, device: str) -> int:
+    """What the kernel was told to send and did not: TCP repeats it, so nobody but the clock would notice."""
+    (link,) = rig.host.ip_json("-s", "link", "show", "dev", device)
+    return int(link["stats64"]["tx"]["dropped"])
 
 
 if __name__ == "__main__":

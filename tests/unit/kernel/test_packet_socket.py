@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import struct
 from collections.abc import Iterator
@@ -131,3 +132,21 @@ def test_join_twice_is_one_membership() -> None:
     with packet_socket.join_solicited_node(loopback, CLAT) as sock:
         assert packet_socket.join_solicited_node(loopback, CLAT, sock=sock) is sock
         assert packet_socket.join_solicited_node(loopback, OTHER, sock=sock) is sock
+
+
+@pytest.mark.parametrize(
+    ("hardware", "large"), [(1, True), (512, False), (65534, True)], ids=["ethernet", "ppp", "none"]
+)
+def test_large_packets_are_not_for_ppp(monkeypatch: pytest.MonkeyPatch, hardware: int, large: bool) -> None:
+    def ioctl(sock: socket.socket, request: int, data: bytes) -> bytes:
+        assert (request, data.rstrip(b"\0")) == (0x8927, b"wan0")
+        return data[:16] + struct.pack("=H", hardware) + bytes(22)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert packet_socket.sends_large("wan0") is large
+
+
+def test_large_packets_are_asked_of_the_kernel() -> None:
+    assert packet_socket.sends_large("lo")
+    with pytest.raises(HostError, match="cannot look at nowhere"):
+        packet_socket.sends_large("nowhere")

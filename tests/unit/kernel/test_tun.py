@@ -82,6 +82,11 @@ def test_open_takes_the_offloads_the_kernel_knows(install: Install, known: tuple
     assert tun.open_tun("clat-wlan0") == tun.Tun(fd=FD, name="clat-wlan0", offloads=got)
 
 
+def test_open_takes_no_large_packets_where_they_could_not_be_sent(install: Install) -> None:
+    install(FakeKernel(offloads=(WITH_USO, WITHOUT_USO, tun.CSUM)))
+    assert tun.open_tun("clat-ppp0", large=False).offloads == tun.CSUM
+
+
 def test_open_asks_for_a_new_packet_device_with_vnet_header(install: Install) -> None:
     kernel = install(FakeKernel(offloads=(WITH_USO,)))
     tun.open_tun("clat0")

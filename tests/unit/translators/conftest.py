@@ -6,15 +6,16 @@ from __future__ import annotations
 import pytest
 
 from clatnm.kernel import tun
-from clatnm.translators import device
+from clatnm.translators import bringup, device
 from clatnm.translators.process import WorkerProcess
-from tests.unit.translators.fake_machine import FakeMachine
+from tests.unit.translators.fake_machine import PLAN, FakeMachine
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     fake = FakeMachine()
     monkeypatch.setattr(tun, "open_tun", fake.open_tun)
+    monkeypatch.setattr(bringup, "sends_large", lambda name: {PLAN.interface: True, "ppp0": False}[name])
     monkeypatch.setattr(device, "open_packet_socket", fake.open_packets)
     monkeypatch.setattr(device, "join_solicited_node", fake.join)
     monkeypatch.setattr(device, "refilter", fake.refilter)

@@ -68,8 +68,9 @@ class FakeMachine:
         self.opened.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         return self.opened[-1]
 
-    def open_tun(self, name: str) -> Tun:
+    def open_tun(self, name: str, *, large: bool) -> Tun:
         assert name == PLAN.device
+        self.large = large
         # Handed out as a bare number, which its taker closes.
         return Tun(fd=self.open("tun").detach(), name=name, offloads=0)
 

@@ -66,6 +66,16 @@ def test_process_takes_all_packets_or_what_the_hooks_leave(machine: FakeMachine,
     play(machine, scene, plan=plan, hooks=hooks)
 
 
+@pytest.mark.parametrize(("interface", "large"), [(PLAN.interface, True), ("ppp0", False)])
+def test_device_takes_large_packets_where_the_uplink_does(machine: FakeMachine, interface: str, large: bool) -> None:
+    async def scene() -> None:
+        translator = await start(machine, plan=replace(PLAN, interface=interface), hooks=False)
+        assert machine.large is large
+        await translator.stop()
+
+    run_virtual(scene())
+
+
 def test_process_is_told_all_it_needs(machine: FakeMachine) -> None:
     async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
         assert machine.config == WorkerConfig(
