@@ -74,7 +74,7 @@ def open_packet_socket(
 
 
 def sends_large(interface: str) -> bool:
-    """Whether the kernel splits what a packet socket sends there, if it is larger than the MTU. HostError: no such link.
+    """Whether the kernel splits what a packet socket sends there and is larger than the MTU. HostError: no such link.
 
     Not on PPP: the device has room for a header that packets do not have yet, and the kernel takes IPv6 to begin behind
     it. Whatever it has to split it drops.
