@@ -135,7 +135,7 @@ class Plugin(ServiceInterface):  # type: ignore[misc]
             self.Ip6Config({"address": Variant("ay", IPv6Address(data["ip6"]).packed), "prefix": Variant("u", 64)})
         self._become(_STARTED)
 
-    @method()  # type: ignore[untyped-decorator]
+    @method()
     def Disconnect(self):  # type: ignore  # noqa
         self.stop()
 
