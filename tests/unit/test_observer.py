@@ -136,7 +136,7 @@ def test_right_of_way_begins_anew_with_the_profile_its_word_or_ipv6(play: Play) 
         since = [(await stage.look_again()).told_since]
         for change in ({"manager_wait_s": 1.0}, {"uuid": "another"}):
             await asyncio.sleep(1)
-            stage.uplinks = (replace(stage.uplinks[0], **change),)  # type: ignore[arg-type]
+            stage.uplinks = (replace(stage.uplinks[0], **change),)
             since.append((await stage.look()).told_since)
         await asyncio.sleep(1)
         assert (await stage.look()).told_since == since[-1], "nothing has changed"

@@ -128,7 +128,8 @@ class Watch:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._monitor = host.popen("ip", "-4", "-o", "-ts", "monitor", "address", "route", "link", name="at-once")
-        self._read = 0
+        # An earlier one's log is continued.
+        self._read = len(self._lines())
         self.record = Record()
         eventually(self._passes_on, message="the monitor looks on")
         self.record.ways = self._ways_now()
@@ -158,10 +159,13 @@ class Watch:
         self._host.ip("addr", "del", f"{_MARK}/32", "dev", "lo")
         # Each is told as an address, and as a route of the table `local`.
         eventually(lambda: self._monitor.log().count(_MARK) >= before + 2, timeout_s=2, message="a change is told")
-        complete = self._monitor.log().rpartition("\n")[0].splitlines()
+        complete = self._lines()
         self.record.read(complete[self._read :])
         self._read = len(complete)
         return True
+
+    def _lines(self) -> list[str]:
+        return self._monitor.log().rpartition("\n")[0].splitlines()
 
 
 def _seconds(found: re.Match[str]) -> float:
