@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import clat
+from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.namespace import PYTHON
 from tests.lab.poll import eventually
@@ -32,13 +33,19 @@ def resolver(clean_lab: Lab) -> Iterator[Service]:
     host.ip("link", "add", "vpn0", "type", "veth", "peer", "name", "far0", "netns", inet.netns)
     inet.ip("-batch", "-", stdin=f"addr add {THEIRS}/64 dev far0 nodad\nlink set far0 up\n")
     host.ip("-batch", "-", stdin=f"addr add {OURS}/64 dev vpn0 nodad\nlink set vpn0 up\n")
-    host.ip("-6", "route", "add", "default", "via", THEIRS, "dev", "vpn0", "metric", "1")
+    take_default_route(host)
     service = inet.popen(PYTHON, SCRIPTED, "truncated", THEIRS)
     eventually(lambda: "ready" in service.log(), message="the VPN's resolver")
     host.run("sh", "-c", f"rm /etc/resolv.conf && echo nameserver {THEIRS} > /etc/resolv.conf")
     yield service
     host.run("ln", "-sfn", "/run/NetworkManager/resolv.conf", "/etc/resolv.conf")
     host.run("ip", "link", "del", "vpn0", check=False)
+
+
+def take_default_route(host: Host) -> None:
+    """Lead everything into the VPN, as soon as its end has a carrier."""
+    route = ("default", "via", THEIRS, "dev", "vpn0", "metric", "1")
+    eventually(lambda: host.ip("-6", "route", "replace", *route) == "", message="the VPN has the default route")
 
 
 def default_resolver_synthesises(lab: Lab) -> bool:
@@ -81,7 +88,7 @@ def test_vpn_that_comes_later_changes_nothing(clean_lab: Lab, resolver: Service)
     assert clat.connection(joined.daemon)["prefix"]["source"] == "dns64"
     host.ip("link", "set", "vpn0", "up")
     host.ip("addr", "replace", f"{OURS}/64", "dev", "vpn0", "nodad")
-    host.ip("-6", "route", "replace", "default", "via", THEIRS, "dev", "vpn0", "metric", "1")
+    take_default_route(host)
     eventually(lambda: default_resolver_synthesises(clean_lab), message="the VPN works")
     clat.ping(host)
     told = clat.connection(joined.daemon)
