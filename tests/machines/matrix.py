@@ -25,6 +25,7 @@ _OLDEST = Machine("trixie", "5.10")
 PLACES: Mapping[str, Sequence[Machine]] = {
     "systemd": _NATIVE,
     "uplinks": (_OLDEST, *_NATIVE),
+    "vpn": _NATIVE,
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
     "boot": _NATIVE,
