@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -122,6 +123,34 @@ def test_clat_is_never_preferred_to_a_vpn(joined: clat.Joined, office: Vpn, metr
     told = clat.wait_on(joined.daemon)
     assert told["translator"]["metric"] > metric
     assert seen_as(joined.lab, SITE4) == OWN4
+
+
+def test_vpn_that_is_told_to_has_a_clat_of_its_own(clean_lab: Lab, office: Vpn) -> None:
+    """An IPv6-only network behind the VPN, with a NAT64: that of A, reached from the far end."""
+    clean_lab.inet.sysctl(ipv6__conf__all__forwarding=1)
+    clean_lab.inet.ip("route", "add", "64:ff9b::/96", "via", "2001:db8:100::1")
+    clean_lab.a.ip("route", "add", "2001:db8:8::/64", "via", SITE6)
+    try:
+        joined = clat.join(clean_lab)
+        office.add(ipv4=False, far=FAR6)
+        path = joined.host.path(f"/etc/clatnm/connections.d/{office.uuid}.conf")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[clatnm]\nmode = auto\nprefix = 64:ff9b::/96\n")
+        joined.daemon.signal(signal.SIGHUP)
+        office.up()
+        told = clat.wait_on(joined.daemon, DEVICE)
+        assert told["uuid"] == office.uuid
+        clat.wait_off(joined.daemon, "vpn-without-ipv4")
+        wait_seen_as(clean_lab, SITE4, BY_NAT64)
+        assert f"dev clat-{DEVICE} " in vpn.ipv4_routes(clean_lab)
+        clat.download(joined.host, clat.MIB)
+        office.down()
+        clat.wait_on(joined.daemon)
+        wait_seen_as(clean_lab, SITE4, BY_NAT64)
+    finally:
+        clean_lab.inet.sysctl(ipv6__conf__all__forwarding=0)
+        clean_lab.inet.ip("route", "del", "64:ff9b::/96")
+        clean_lab.a.ip("route", "del", "2001:db8:8::/64")
 
 
 def test_split_tunnel_changes_nothing(joined: clat.Joined, office: Vpn) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clatnm.discovery import roaming
-from clatnm.model import PrefixSource, Settings
+from clatnm.model import Link, Mode, PrefixSource, Settings, Ways
 from tests.unit.observed import CABLE, LINK, Play, Stage, player
 from tests.unit.policy.worlds import UUID, a_candidate, a_link, an_uplink
 
@@ -152,6 +152,36 @@ def test_vpn_is_known_and_not_followed(play: Play) -> None:
             assert stage[name].last() == ({"wlan0": LINK, "tun0": tunnel}, {"wlan0"}), name
         assert stage["attachment"].last() == ({"wlan0": LINK},)
         assert stage["dns64"].last()[1].keys() == {"wlan0"}
+
+    play(scene)
+
+
+def test_vpn_that_is_to_have_a_clat_of_its_own_is_followed(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        tunnel = a_link("tun0", index=9)
+        stage.links = (LINK, tunnel)
+        stage.uplinks = (an_uplink("tun0", uuid="vpn", is_vpn=True, mode=Mode.AUTO), an_uplink())
+        await stage.look()
+        for name in ("adverts", "dhcp4", "known"):
+            assert stage[name].last()[1] == {"tun0", "wlan0"}, name
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("beside", "looked"),
+    [
+        pytest.param(a_link("wg0", index=9, kind="wireguard"), True, id="wireguard"),
+        pytest.param(a_link("clat-wlan0", index=9, kind="tun"), False, id="our-own-device"),
+        pytest.param(a_link("br0", index=9, kind="bridge"), False, id="bridge"),
+    ],
+)
+def test_ways_out_are_looked_at_where_there_is_a_vpn(play: Play, beside: Link, looked: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.links, stage.ways = (LINK, beside), Ways(ipv6="wg0")
+        assert (await stage.look()).ways == (Ways(ipv6="wg0") if looked else Ways())
+        stage.links = (LINK,)
+        assert (await stage.look_again()).ways == Ways()
 
     play(scene)
 
