@@ -13,6 +13,9 @@ from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 from tests.lab.snapshot import HostState
 
+KERNELS_RULES = 3
+"""Those of tables local, main and default."""
+
 
 def connected(lab: Lab) -> HostState:
     """Join A without clatnm; the state to come back to."""
@@ -126,6 +129,7 @@ def test_late_native_ipv4_ends_it(clean_lab: Lab) -> None:
     clat.wait_off(joined.daemon, "native-ipv4", timeout_s=60)
     clat.wait_no_device(joined.host)
     clat.ping(joined.host)
+    eventually(lambda: len(joined.host.ip_json("-4", "rule")) == KERNELS_RULES, message="its rule is gone too")
     here = joined.host.snapshot()
     joined.daemon.stop()
     assert not here.diff(joined.host.snapshot())
