@@ -29,7 +29,7 @@ need() {
     fi
 }
 
-mapfile -t shell < <(grep -rlIE --exclude-dir='.?*' '^#!(/bin/sh|/bin/bash|/usr/bin/env bash)' . .ci)
+mapfile -t shell < <(grep -rlIE --exclude-dir='.?*' --exclude='*.py' '^#!(/bin/sh|/bin/bash|/usr/bin/env bash)' . .ci)
 
 run ruff .venv/bin/ruff check --quiet .
 run format .venv/bin/ruff format --quiet --check .
