@@ -15,8 +15,9 @@ from clatnm.bpf import build
 from tests.bpf import programs
 from tests.e2e.datapath.rig import Within
 from tests.e2e.datapath.traffic import udp6
+from tests.lab import poll
 from tests.lab.namespace import Namespace
-from tests.lab.poll import EventuallyError, diagnoses, eventually
+from tests.lab.poll import EventuallyError, eventually
 from tests.lab.process import Service
 from tests.machines.payload import COMPILED
 
@@ -47,7 +48,7 @@ class Report:
             self.status = 1
             text = str(error) or type(error).__name__
             print(text, flush=True)
-            for diagnose in diagnoses if not isinstance(error, EventuallyError) else ():  # that one has asked them
+            for diagnose in poll.diagnoses if not isinstance(error, EventuallyError) else ():  # that one has asked them
                 print(diagnose(), flush=True)
             print(f"not ok {name}: {' '.join(text.split())[:300]}", flush=True)
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import poll
 from tests.lab.system import REPOSITORY
 from tests.machines import kernels, machine, needs
 from tests.machines.initramfs import File, cpio
@@ -99,7 +100,10 @@ def test_unknown_job_is_an_error() -> None:
         machine.command("nonsense")
 
 
-def test_report_says_a_line_a_check_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_says_a_line_a_check_and_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "diagnoses", [])
     report = Report()
     with report.check("good"):
         pass
@@ -118,3 +122,12 @@ def test_report_says_a_line_a_check_and_goes_on(capsys: pytest.CaptureFixture[st
         "not ok bad: one two",
         "ok last",
     ]
+
+
+def test_report_asks_whoever_knows_more_about_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poll, "diagnoses", [lambda: "the log"])
+    with Report().check("bad"):
+        raise AssertionError("why")
+    assert capsys.readouterr().out.splitlines() == ["why", "the log", "not ok bad: why"]
