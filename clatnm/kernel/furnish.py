@@ -17,14 +17,15 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from clatnm.errors import HostError
+from clatnm.proto import nlmsg
+from clatnm.proto.nlmsg import attribute
 
 # The protocol that marks routes and rules as ours (`ip route` shows the number); free in iproute2's rt_protos.
 ROUTE_PROTOCOL: Final = 164
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if.h
 _RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 20, 24
-_NLMSG_ERROR: Final = 2
-_REQUEST_ACK, _EXCL, _REPLACE, _CREATE = 0x5, 0x200, 0x100, 0x400
+_EXCL, _REPLACE, _CREATE = 0x200, 0x100, 0x400
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE = 4, 13, 26, 8
 _ADDR_GEN_MODE_NONE: Final = 1
 _IFF_UP: Final = 1
@@ -32,7 +33,6 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_METRICS, _RTAX_MTU = 1, 4, 6, 7, 8, 2
 _RT_TABLE_MAIN, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 0, 253, 1
 _QUEUE_PACKETS: Final = 1000
-_HEADER = struct.Struct("=IHHII")
 _ANSWER_BYTES: Final = 16384
 _ANSWER_S: Final = 10.0
 
@@ -84,19 +84,17 @@ def _device(index: int, address: IPv4Address, mtu_bytes: int) -> Iterator[_Reque
     what = "cannot set up the device"
     # Without this the kernel would send router solicitations and MLD reports into the translator; once it is up it is
     # too late for it.
-    no_ipv6 = _attribute(socket.AF_INET6, _attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_MODE_NONE,))))
-    settings = (
-        _number(_IFLA_MTU, mtu_bytes) + _number(_IFLA_TXQLEN, _QUEUE_PACKETS) + _attribute(_IFLA_AF_SPEC, no_ipv6)
-    )
+    no_ipv6 = attribute(socket.AF_INET6, attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_MODE_NONE,))))
+    settings = _number(_IFLA_MTU, mtu_bytes) + _number(_IFLA_TXQLEN, _QUEUE_PACKETS) + attribute(_IFLA_AF_SPEC, no_ipv6)
     yield _Request(what=what, kind=_RTM_NEWLINK, flags=0, body=_link(index, 0) + settings)
     yield _Request(what=what, kind=_RTM_NEWLINK, flags=0, body=_link(index, _IFF_UP))
     body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _RT_SCOPE_UNIVERSE, index)
-    body += _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed)
+    body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
     yield _Request(what=what, kind=_RTM_NEWADDR, flags=_CREATE | _EXCL, body=body)
 
 
 def _host_route(index: int, address: IPv6Address) -> _Request:
-    body = _route(socket.AF_INET6, 128, _RT_SCOPE_UNIVERSE) + _attribute(_RTA_DST, address.packed)
+    body = _route(socket.AF_INET6, 128, _RT_SCOPE_UNIVERSE) + attribute(_RTA_DST, address.packed)
     return _Request(
         what=f"cannot take in {address}",
         kind=_RTM_NEWROUTE,
@@ -108,8 +106,8 @@ def _host_route(index: int, address: IPv6Address) -> _Request:
 
 def _default_route(index: int, route: Ipv4Default) -> _Request:
     body = _route(socket.AF_INET, 0, _RT_SCOPE_LINK) + _number(_RTA_OIF, index)  # of that scope: there is no gateway
-    body += _attribute(_RTA_PREFSRC, route.source.packed) + _number(_RTA_PRIORITY, route.metric)
-    body += _attribute(_RTA_METRICS, _number(_RTAX_MTU, route.mtu_bytes))
+    body += attribute(_RTA_PREFSRC, route.source.packed) + _number(_RTA_PRIORITY, route.metric)
+    body += attribute(_RTA_METRICS, _number(_RTAX_MTU, route.mtu_bytes))
     what = "cannot add the IPv4 default route"
     return _Request(what=what, kind=_RTM_NEWROUTE, flags=_CREATE | _EXCL, body=body)
 
@@ -117,8 +115,7 @@ def _default_route(index: int, route: Ipv4Default) -> _Request:
 def _ask(requests: list[_Request]) -> list[int]:
     """Send them all at once; what the kernel says to each, an errno or 0. It answers before this returns. HostError."""
     message = b"".join(
-        _HEADER.pack(_HEADER.size + len(request.body), request.kind, _REQUEST_ACK | request.flags, number, 0)
-        + request.body
+        nlmsg.message(request.kind, request.body, flags=nlmsg.REQUEST | nlmsg.ACK | request.flags, number=number)
         for number, request in enumerate(requests)
     )
     codes: dict[int, int] = {}
@@ -127,10 +124,9 @@ def _ask(requests: list[_Request]) -> list[int]:
             netlink.settimeout(_ANSWER_S)
             netlink.sendto(message, (0, 0))
             while len(codes) < len(requests):
-                data = netlink.recv(_ANSWER_BYTES)
-                _, kind, _, number, _ = _HEADER.unpack_from(data)
-                if kind == _NLMSG_ERROR:
-                    codes[number] = -struct.unpack_from("=i", data, _HEADER.size)[0]
+                for answer in nlmsg.messages(netlink.recv(_ANSWER_BYTES)):
+                    if answer.kind == nlmsg.ERROR:
+                        codes[answer.number] = nlmsg.error_code(answer.body)
     except OSError as error:
         code = error.errno or errno.ETIMEDOUT
         raise HostError(f"cannot set up the device: {os.strerror(code)}", errno=code) from error
@@ -145,9 +141,5 @@ def _route(family: int, prefixlen: int, scope: int) -> bytes:
     return struct.pack("=8BI", family, prefixlen, 0, 0, _RT_TABLE_MAIN, ROUTE_PROTOCOL, scope, _RTN_UNICAST, 0)
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
+    return attribute(kind, struct.pack("=I", value))

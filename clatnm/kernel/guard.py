@@ -13,16 +13,19 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+from clatnm.errors import ParseError
+from clatnm.proto import nlmsg
+from clatnm.proto.nlmsg import Message
+
+# linux/rtnetlink.h, linux/if_addr.h
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTMGRP_IPV4_IFADDR: Final = 0x10
 _IFA_LOCAL: Final = 2
-_HEADER, _IFADDRMSG, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBI"), struct.Struct("=HH")
+_IFADDRMSG = struct.Struct("=BBBBI")
 _MESSAGE_BYTES: Final = 65536
 # RFC 7335
 _CONTINUITY = IPv4Network("192.0.0.0/29")
@@ -54,8 +57,8 @@ class Guard:
         Whoever gives it the address later than this looks at `tripped` afterwards.
         """
         body = _IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index)
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + 4, _IFA_LOCAL) + address.packed
-        self._farewell = _HEADER.pack(_HEADER.size + len(body), _RTM_DELADDR, _NLM_F_REQUEST, 1, 0) + body
+        body += nlmsg.attribute(_IFA_LOCAL, address.packed)
+        self._farewell = nlmsg.message(_RTM_DELADDR, body, flags=nlmsg.REQUEST)
         if self.tripped:
             self._give_way()
 
@@ -73,28 +76,28 @@ class Guard:
         for end in (self._netlink, self._woken):
             ends.register(end, select.POLLIN)
         # Not this socket's own messages: it was bound before, so that nothing is missed in between.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ParseError):
             self._look(_dump())
         while not self.tripped:
             if any(number == self._woken.fileno() for number, _ in ends.poll()):
                 return
             try:
                 self._look([self._netlink.recv(_MESSAGE_BYTES)])
-            except OSError:  # too many at once: some are lost
-                with contextlib.suppress(OSError):
+            except (OSError, ParseError):  # too many at once: some are lost
+                with contextlib.suppress(OSError, ParseError):
                     self._look(_dump())
 
     def _look(self, received: list[bytes]) -> None:
-        if self.tripped or not any(self._is_his(kind, body) for data in received for kind, body in _messages(data)):
+        if self.tripped or not any(self._is_his(told) for data in received for told in nlmsg.messages(data)):
             return
         self.tripped = True
         self._give_way()
         self._tell()
 
-    def _is_his(self, kind: int, body: bytes) -> bool:
-        if kind != _RTM_NEWADDR or _IFADDRMSG.unpack_from(body)[4] != self._uplink:
+    def _is_his(self, told: Message) -> bool:
+        if told.kind != _RTM_NEWADDR or _IFADDRMSG.unpack_from(told.body)[4] != self._uplink:
             return False
-        local = dict(_attributes(body[_IFADDRMSG.size :])).get(_IFA_LOCAL, b"")
+        local = nlmsg.attributes(told.body[_IFADDRMSG.size :]).get(_IFA_LOCAL, b"")
         return len(local) == 4 and IPv4Address(local) in _CONTINUITY
 
     def _give_way(self) -> None:
@@ -113,27 +116,10 @@ def _netlink(groups: int) -> socket.socket:
 def _dump() -> list[bytes]:
     """The IPv4 addresses that there are, as messages."""
     with _netlink(0) as netlink:
-        flags = _NLM_F_REQUEST | _NLM_F_DUMP
-        request = _HEADER.pack(_HEADER.size + _IFADDRMSG.size, _RTM_GETADDR, flags, 1, 0)
-        netlink.sendto(request + _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0), (0, 0))
+        all_of_them = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+        netlink.sendto(nlmsg.message(_RTM_GETADDR, all_of_them, flags=nlmsg.REQUEST | nlmsg.DUMP), (0, 0))
         received = []
         while True:
             received.append(netlink.recv(_MESSAGE_BYTES))
-            if any(kind != _RTM_NEWADDR for kind, _ in _messages(received[-1])):  # done, or refused
+            if any(told.kind != _RTM_NEWADDR for told in nlmsg.messages(received[-1])):  # done, or refused
                 return received
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += max((length + 3) & ~3, _HEADER.size)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        yield kind, data[offset + _ATTRIBUTE.size : offset + length]
-        offset += max((length + 3) & ~3, _ATTRIBUTE.size)

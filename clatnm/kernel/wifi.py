@@ -10,20 +10,18 @@ import errno
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from clatnm.errors import HostError, ParseError
+from clatnm.proto import nlmsg
 
 # linux/netlink.h, linux/genetlink.h
 _NETLINK_GENERIC, _SOL_NETLINK, _ADD_MEMBERSHIP = 16, 270, 1
-_NLMSG_ERROR, _CTRL = 2, 16
+_CTRL = 16
 _GETFAMILY = 3
 _FAMILY_ID, _FAMILY_NAME, _GROUPS = 1, 2, 7
 _GROUP_NAME, _GROUP_ID = 1, 2
-_REQUEST = 1
-_TYPE_MASK = 0x3FFF
 # linux/nl80211.h
 _AUTHENTICATE, _ASSOCIATE, _CONNECT, _ROAM = 37, 38, 46, 47
 _IFINDEX, _MAC, _FRAME, _STATUS_CODE, _TIMED_OUT = 3, 6, 51, 72, 65
@@ -33,7 +31,7 @@ _BSSID = slice(16, 22)
 _MAC_BYTES, _SUCCESS = 6, bytes(2)
 _STATUS_AT = {_AUTHENTICATE: 24 + 4, _ASSOCIATE: 24 + 2}
 
-_HEADER, _GENERIC, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBH"), struct.Struct("=HH")
+_GENERIC = struct.Struct("=BBH")
 _READ_BYTES = 1 << 16
 _ANSWER_S = 1.0
 
@@ -100,27 +98,27 @@ class WifiEvents:
 
 def family(answer: bytes) -> Family:
     """What the kernel says of nl80211. OSError: it knows none. ParseError."""
-    for kind, body in _messages(answer):
-        if kind == _NLMSG_ERROR:
-            (number,) = struct.unpack_from("=i", body)
-            raise OSError(-number, os.strerror(-number))
-        told = dict(_attributes(body[_GENERIC.size :]))
-        for _, group in _attributes(told.get(_GROUPS, b"")):
-            entry = dict(_attributes(group))
+    for message in nlmsg.messages(answer):
+        if message.kind == nlmsg.ERROR:
+            code = nlmsg.error_code(message.body)
+            raise OSError(code, os.strerror(code))
+        told = nlmsg.attributes(message.body[_GENERIC.size :])
+        for group in nlmsg.values(told.get(_GROUPS, b"")):
+            entry = nlmsg.attributes(group)
             if entry.get(_GROUP_NAME, b"").rstrip(b"\0") == _EVENTS:
-                return Family(_number(told, _FAMILY_ID), _number(entry, _GROUP_ID))
+                return Family(nlmsg.number(told, _FAMILY_ID), nlmsg.number(entry, _GROUP_ID))
     raise ParseError("no group of events")
 
 
 def turns(data: bytes, kind: int) -> Iterator[Turn]:
     """The stations that turn to an access point, in a datagram of messages of `kind`. ParseError."""
-    for found, body in _messages(data):
-        if found != kind or len(body) < _GENERIC.size:
+    for message in nlmsg.messages(data):
+        if message.kind != kind or len(message.body) < _GENERIC.size:
             continue
-        told = dict(_attributes(body[_GENERIC.size :]))
-        bssid = _bssid(body[0], told)
+        told = nlmsg.attributes(message.body[_GENERIC.size :])
+        bssid = _bssid(message.body[0], told)
         if len(bssid) == _MAC_BYTES:
-            yield Turn(_number(told, _IFINDEX), bssid.hex(":").upper())  # as NetworkManager writes it
+            yield Turn(nlmsg.number(told, _IFINDEX), bssid.hex(":").upper())  # as NetworkManager writes it
 
 
 def _bssid(command: int, told: dict[int, bytes]) -> bytes:
@@ -134,37 +132,5 @@ def _bssid(command: int, told: dict[int, bytes]) -> bytes:
 
 
 def _question() -> bytes:
-    name = b"nl80211\0"
-    body = _GENERIC.pack(_GETFAMILY, 1, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(name), _FAMILY_NAME) + name
-    return _HEADER.pack(_HEADER.size + len(body), _CTRL, _REQUEST, 1, 0) + body
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each. ParseError."""
-    while data:
-        if len(data) < _HEADER.size:
-            raise ParseError("netlink message cut short")
-        length, kind, _, _, _ = _HEADER.unpack_from(data)
-        if not _HEADER.size <= length <= len(data):
-            raise ParseError("netlink message of a false length")
-        yield kind, data[_HEADER.size : length]
-        data = data[(length + 3) & ~3 :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each. ParseError."""
-    while data:
-        if len(data) < _ATTRIBUTE.size:
-            raise ParseError("netlink attribute cut short")
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if not _ATTRIBUTE.size <= length <= len(data):
-            raise ParseError("netlink attribute of a false length")
-        yield kind & _TYPE_MASK, data[_ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
-
-
-def _number(told: dict[int, bytes], kind: int) -> int:
-    value = told.get(kind, b"")
-    if len(value) not in (2, 4):
-        raise ParseError("netlink attribute is missing")
-    return int.from_bytes(value, sys.byteorder)
+    body = _GENERIC.pack(_GETFAMILY, 1, 0) + nlmsg.attribute(_FAMILY_NAME, b"nl80211\0")
+    return nlmsg.message(_CTRL, body, flags=nlmsg.REQUEST)

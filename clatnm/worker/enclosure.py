@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from clatnm.errors import HostError
+from clatnm.proto import nlmsg
 from clatnm.worker import privileges
 
 DEVICE: Final = "tayga"
@@ -44,7 +45,7 @@ _ETH_P_ALL: Final = 3
 _SO_RCVBUFFORCE, _RECEIVE_BYTES = 33, 4 << 20
 
 # linux/rtnetlink.h, linux/if_link.h
-_RTM_SETLINK, _NLM_F_REQUEST_ACK = 19, 5
+_RTM_SETLINK: Final = 19
 _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE = 26, 8, 1
 
 _FAILED_STATUS, _USAGE_STATUS = 1, 2
@@ -113,14 +114,13 @@ def _furnish() -> socket.socket:
 
 def _no_addresses(index: int) -> None:
     """Keep the kernel from giving the device a link-local address, and with it router solicitations. OSError."""
-    mode = struct.pack("=HHB3x", 5, _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_MODE_NONE)
-    inet6 = struct.pack("=HH", 4 + len(mode), socket.AF_INET6) + mode
-    attribute = struct.pack("=HH", 4 + len(inet6), _IFLA_AF_SPEC) + inet6
+    mode = nlmsg.attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_ADDR_GEN_MODE_NONE,)))
     link = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)
-    header = struct.pack("=IHHII", 16 + len(link) + len(attribute), _RTM_SETLINK, _NLM_F_REQUEST_ACK, 0, 0)
+    link += nlmsg.attribute(_IFLA_AF_SPEC, nlmsg.attribute(socket.AF_INET6, mode))
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-        netlink.sendall(header + link + attribute)
-        number = -struct.unpack_from("=i", netlink.recv(4096), 16)[0]  # struct nlmsgerr
+        netlink.sendall(nlmsg.message(_RTM_SETLINK, link, flags=nlmsg.REQUEST | nlmsg.ACK))
+        (answer,) = nlmsg.messages(netlink.recv(4096))
+        number = nlmsg.error_code(answer.body)
     if number:
         raise OSError(number, os.strerror(number))
 

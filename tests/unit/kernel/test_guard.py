@@ -40,14 +40,14 @@ def watched(work: Callable[[Guard, threading.Event], None], *, before: str = "")
         if before:
             ip(before)
         told = threading.Event()
-        guard = Guard(socket.if_nametoindex("up0"), tripped=told.set)
         threads = threading.active_count()
+        guard = Guard(socket.if_nametoindex("up0"), tripped=told.set)
         try:
             work(guard, told)
         finally:
             guard.close()
             guard.close()
-        assert threading.active_count() < threads
+        assert threading.active_count() == threads
 
     in_new_netns(inside)
 
