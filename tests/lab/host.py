@@ -122,6 +122,8 @@ class Host(System):
             self.daemons.pop().kill()
         self._reset_system()
         self._end_strangers()
+        # A connection that has lost its way would be somebody who still uses an address, for minutes.
+        self.run("ss", "-Knta", check=False)
         self._sweep()
         self._plug_as_at_start()
         eventually(lambda: self.device_state("up0") == NM_DISCONNECTED, message="up0 is idle again")
@@ -153,7 +155,8 @@ class Host(System):
         for uplink in lost:
             self._plugs.pop(uplink, None)
         for family in ("-4", "-6"):
-            self.ip(family, "route", "flush", "table", "main")
+            # A route may go by itself between being listed and being removed, and that ends the flush.
+            eventually(lambda: (self.ip(family, "route", "flush", "table", "main"), True), message="no routes")
             extra = {rule["priority"] for rule in self.ip_json(family, "rule")} - {0, 32766, 32767}
             for priority in extra:
                 self.ip(family, "rule", "del", "priority", str(priority))
