@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from tests.lab.poll import eventually
 from tests.machines.boot_first import CLIENT
 from tests.machines.clat_service import SERVICE, ClatService, unit_property
 from tests.machines.here import journal
-from tests.machines.inside import UNIT, UNITS, systemctl
+from tests.machines.inside import UNIT, UNITS, Report, be_patient, systemctl
 from tests.machines.systemd_place import Here, Place
 
 MANAGER, WAIT_ONLINE = "NetworkManager.service", "NetworkManager-wait-online.service"
 ONLINE, LOGIN = "network-online.target", "systemd-user-sessions.service"
 _SECRET = Path("/var/lib/clatnm/secret")
 _GATE = Path("/run/gate")
+
+
+Check: TypeAlias = Callable[["Booted"], None]
 
 
 class Booted(Place):
@@ -94,12 +98,33 @@ def delays_nobody_when_it_hangs(place: Booted) -> None:
         _GATE.unlink()
 
 
-def tell(place: Booted) -> None:
+def said_for_people(place: Booted) -> None:
     """How long it took, for people."""
     units = (MANAGER, SERVICE, ONLINE, LOGIN, "multi-user.target")
     print(", ".join(f"{unit} {stamp(unit, 'ActiveEnter') / 1e6:.1f} s" for unit in units), flush=True)
     for line in place.clat.log().splitlines():
         print(line, flush=True)
+
+
+_ANYWHERE = (
+    enabled_as_a_package_does,
+    started_by_the_boot,
+    nobody_waits_for_it,
+    network_is_online,
+    said_for_people,
+    delays_nobody_when_it_hangs,
+)
+
+
+def run(at_first: Sequence[Check], afterwards: Sequence[Check]) -> int:
+    """The job: what a network has for itself, and between that what holds in any. Exit status."""
+    be_patient()
+    report = Report()
+    with Booted() as place:
+        for check in (*at_first, *_ANYWHERE, *afterwards, no_complaints):
+            with report.check(check.__name__.replace("_", "-")):
+                check(place)
+    return report.status
 
 
 def stamp(unit: str, event: str = "InactiveExit") -> int:

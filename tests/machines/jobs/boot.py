@@ -14,7 +14,7 @@ from tests.lab.poll import eventually
 from tests.machines import boot_place as boot
 from tests.machines.boot_place import Booted
 from tests.machines.clat_service import SERVICE
-from tests.machines.inside import Report, be_patient, systemctl
+from tests.machines.inside import systemctl
 from tests.machines.systemd_place import UPLINK
 from tests.machines.systemd_traffic import ipv4_works, upload
 
@@ -67,26 +67,5 @@ def _adverts(place: Booted) -> int:
     return int(told["router_advertisements"]["heard"])
 
 
-def main() -> int:
-    be_patient()
-    report = Report()
-    with Booted() as place:
-        for name, check in {
-            "ipv4-by-itself": ipv4_by_itself,
-            "enabled-as-a-package-does": boot.enabled_as_a_package_does,
-            "started-by-the-boot": boot.started_by_the_boot,
-            "nobody-waits-for-it": boot.nobody_waits_for_it,
-            "network-is-online": boot.network_is_online,
-            "said-for-people": boot.tell,
-            "clock-jumps": clock_jumps,
-            "delays-nobody-when-it-hangs": boot.delays_nobody_when_it_hangs,
-            "same-wait-without-us": same_wait_without_us,
-            "no-complaints": boot.no_complaints,
-        }.items():
-            with report.check(name):
-                check(place)
-    return report.status
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(boot.run((ipv4_by_itself,), (clock_jumps, same_wait_without_us)))

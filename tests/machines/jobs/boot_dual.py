@@ -10,7 +10,6 @@ from tests.lab.topology import INET_V4
 from tests.machines import boot_place as boot
 from tests.machines.boot_place import Booted
 from tests.machines.here import journal
-from tests.machines.inside import Report, be_patient
 from tests.machines.systemd_place import UPLINK
 from tests.machines.systemd_traffic import ipv4_works
 
@@ -31,26 +30,9 @@ def nothing_was_made(place: Booted) -> None:
     assert "(clat-" not in journal(boot.MANAGER)
 
 
-def main() -> int:
-    be_patient()
-    report = Report()
-    with Booted() as place:
-        for name, check in {
-            "native-ipv4-is-used": native_ipv4_is_used,
-            "nothing-was-made": nothing_was_made,
-            "enabled-as-a-package-does": boot.enabled_as_a_package_does,
-            "started-by-the-boot": boot.started_by_the_boot,
-            "nobody-waits-for-it": boot.nobody_waits_for_it,
-            "network-is-online": boot.network_is_online,
-            "said-for-people": boot.tell,
-            "delays-nobody-when-it-hangs": boot.delays_nobody_when_it_hangs,
-            "native-ipv4-is-used-again": native_ipv4_is_used,
-            "no-complaints": boot.no_complaints,
-        }.items():
-            with report.check(name):
-                check(place)
-    return report.status
+def native_ipv4_is_used_again(place: Booted) -> None:
+    native_ipv4_is_used(place)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(boot.run((native_ipv4_is_used, nothing_was_made), (native_ipv4_is_used_again,)))
