@@ -15,6 +15,13 @@ from clatnm.facts import Address6 as Address6  # noqa: PLC0414
 from clatnm.facts import DefaultRoute as DefaultRoute  # noqa: PLC0414
 from clatnm.facts import Link as Link  # noqa: PLC0414
 from clatnm.facts import Ways as Ways  # noqa: PLC0414
+from clatnm.heard import Dhcp4 as Dhcp4  # noqa: PLC0414
+from clatnm.heard import Dhcp4State as Dhcp4State  # noqa: PLC0414
+from clatnm.heard import PlatHealth as PlatHealth  # noqa: PLC0414
+from clatnm.heard import PlatState as PlatState  # noqa: PLC0414
+from clatnm.heard import PrefixCandidate as PrefixCandidate  # noqa: PLC0414
+from clatnm.heard import PrefixSource as PrefixSource  # noqa: PLC0414
+from clatnm.heard import SourceReport as SourceReport  # noqa: PLC0414
 
 DEVICE_PREFIX = "clat-"
 
@@ -50,16 +57,6 @@ class AroundVpn(StrEnum):
 
     STRICT = "strict"
     BYPASS = "bypass"
-
-
-class PrefixSource(StrEnum):
-    """Where a NAT64 prefix was learnt, in the order in which they are believed (RFC 9872 section 4)."""
-
-    STATIC = "static"
-    RA = "ra"
-    MANAGER = "manager"
-    DNS64 = "dns64"
-    FALLBACK = "fallback"
 
 
 class RunState(StrEnum):
@@ -131,6 +128,8 @@ class Uplink:
     """The far ends of the VPNs that run over this connection, where nobody else keeps them out of their own VPN."""
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     """The DNS resolvers that this link itself told of, as its manager has them; never another connection's."""
+    settings: Settings | None = None
+    """What is set where the connection itself is configured, but for the mode; `written` says which fields."""
     access_point: str = ""
     """BSSID of the Wi-Fi access point in use. Another one may lead to another network, without a loss of carrier."""
 
@@ -138,73 +137,6 @@ class Uplink:
     def mode(self) -> Mode | None:
         """What the connection itself says; None: the global default decides."""
         return next((told.mode for told in self.told_modes if told.mode is not None), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrefixCandidate:
-    """A NAT64 prefix heard on one link, still valid until `expires_at`; best first in a list."""
-
-    prefix: IPv6Network
-    source: PrefixSource
-    router: IPv6Address | None = None
-    """Who told it: the router, or the DNS resolver."""
-    expires_at: float | None = None
-    heard_at: float | None = None
-    """When it was last confirmed."""
-    fading: bool = False
-    """Still valid, but whoever told it now tells other prefixes instead."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceReport:
-    """What one source of prefixes has to say about one link, besides the prefixes."""
-
-    source: PrefixSource
-    settled: bool
-    """It has had its chance to tell a prefix; until all have, a fallback waits."""
-    detail: str
-    """For people: `fe80::1 announces none`, `2001:db8::53 says NXDOMAIN`, `not asked`."""
-    since: float
-
-
-class Dhcp4State(StrEnum):
-    """How the network answers a DHCPv4 client, as seen on the wire."""
-
-    ASKING = "asking"
-    ANSWERED = "answered"
-    SILENT = "silent"
-    REFUSED = "ipv6-only"
-    """The answer was option 108: this network wants hosts without IPv4 (RFC 8925)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dhcp4:
-    """What was overheard of DHCPv4 on one link since its carrier came back."""
-
-    state: Dhcp4State
-    since: float
-    until: float | None = None
-    """REFUSED: when the client may ask again (V6ONLY_WAIT)."""
-
-
-class PlatState(StrEnum):
-    """What is known about the translator at the far end, behind one prefix of one link."""
-
-    UNKNOWN = "unknown"
-    ALIVE = "alive"
-    SILENT = "silent"
-    """Does not answer probes, which many do not; no reason to give it up."""
-    DEAD = "dead"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatHealth:
-    """The judgement about one PLAT, and since when."""
-
-    state: PlatState
-    since: float
-    detail: str = ""
-    """For people: `1.1.1.1 answered in 12 ms`, `no route (from 2001:db8::1)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +223,8 @@ class Settings:
     drain_s: int = 3600
     """How long connections through a translator may go on after its default route has gone."""
     vpn: AroundVpn = AroundVpn.STRICT
+    interfaces: tuple[str, ...] = ()
+    """Names and patterns of the interfaces that are followed although no network manager manages them."""
     written: frozenset[str] = frozenset()
     """Names of the fields that somebody has set."""
     connections: Mapping[str, Settings] = field(default_factory=dict)
