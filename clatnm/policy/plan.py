@@ -3,38 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import replace
 
-from clatnm.model import AddressKind, Link, Plan, PrefixCandidate, Reason, Retry, Running, Uplink, Verdict, World
+from clatnm.model import Link, Plan, PrefixCandidate, Reason, Uplink, Verdict, World
 from clatnm.policy import addressing, drain
+from clatnm.policy.draft import Taken, device_of, draft
 from clatnm.policy.drain import Translators
-from clatnm.policy.others import own_devices
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
 from clatnm.policy.verdict import Case, case, should_start_clat
-from clatnm.policy.vpn import metric_before
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """What the next plan may not use: filled up while one connection after another is decided."""
-
-    addresses: set[IPv4Address]
-    metrics: set[int]
-
-    def add(self, plan: Plan) -> None:
-        self.addresses.add(plan.clat_v4)
-        self.metrics.add(plan.metric)
 
 
 def decide(world: World, now: float) -> tuple[Verdict, ...]:
     """One verdict a connection, in the order of `world.uplinks`."""
-    taken = _Taken(addresses=_foreign_ipv4(world), metrics=_foreign_metrics(world))
+    taken = Taken.before(world)
     return tuple(_decide(uplink, world, taken, now) for uplink in world.uplinks)
 
 
-def _decide(uplink: Uplink, world: World, taken: _Taken, now: float) -> Verdict:
+def _decide(uplink: Uplink, world: World, taken: Taken, now: float) -> Verdict:
     theirs = _translators(uplink, world)
     in_use = [run.plan.prefix for run in theirs.all()]  # that of new connections first
     candidate = choose_prefix(candidates_for(uplink, world), in_use, plat_states(uplink, world))
@@ -73,134 +58,25 @@ def _translators(uplink: Uplink, world: World) -> Translators:
         if link is not None
         and (run.plan.interface, run.plan.uuid, run.plan.ifindex) == (uplink.interface, uplink.uuid, link.index)
     ]
-    return Translators.sort(runs, device=_device(uplink))
-
-
-def _device(uplink: Uplink) -> str:
-    return uplink.choices.device or addressing.device_name(uplink.interface)
+    return Translators.sort(runs, device=device_of(uplink))
 
 
 def _next(
-    this: Case, link: Link, candidate: PrefixCandidate, *, world: World, taken: _Taken, theirs: Translators
+    this: Case, link: Link, candidate: PrefixCandidate, *, world: World, taken: Taken, theirs: Translators
 ) -> tuple[Plan, tuple[Plan, ...]] | Reason:
     """The plan, and which of the connection's older translators go on beside it."""
     main, spare = theirs.main, theirs.spare
-    planned = _plan(this, link, candidate, world=world, taken=taken, current=main)
+    planned = draft(this, link, candidate, world=world, taken=taken, current=main)
     if isinstance(planned, Reason):
         return planned
     if main is None and spare is not None:
-        back = _plan(this, link, candidate, world=world, taken=taken, current=spare)
+        back = draft(this, link, candidate, world=world, taken=taken, current=spare)
         if isinstance(back, Plan) and drain.same_path(back, spare.plan):
             return back, ()  # the change is off
     if main is not None and drain.goes_on_beside(main, planned, this, link, world=world):
         if spare is not None or theirs.leaving:
             return main.plan, ()  # one older translator is enough: it goes first
-        other = _plan(this, link, candidate, world=world, taken=taken, current=None)
+        other = draft(this, link, candidate, world=world, taken=taken, current=None)
         if isinstance(other, Plan) and drain.told_apart(main.plan, other):
             return other, (replace(main.plan, device=addressing.spare_name(this.uplink.interface)),)
     return planned, drain.beside(theirs, this, link, world=world)
-
-
-def _plan(
-    this: Case, link: Link, candidate: PrefixCandidate, *, world: World, taken: _Taken, current: Running | None
-) -> Plan | Reason:
-    """What a translator is told; `current` is the one that it is to be, None for another one."""
-    uplink = this.uplink
-    own = current.plan if current else None
-    # What another translator holds stays its own, whichever connection is looked at first.
-    others = [run.plan for run in world.running.values() if run is not current]
-    clat_v6, shared = _clat_v6(this, link, candidate, world=world, current=own, others=others)
-    backend = _backend(world, this, shared=shared)
-    if backend is None:
-        return Reason.NO_CLAT_ADDRESS if shared and _backend(world, this, shared=False) else Reason.NO_TRANSLATOR
-    used = taken.addresses | {plan.clat_v4 for plan in others}
-    clat_v4 = uplink.choices.clat_v4 or addressing.clat_v4(used=used, current=own.clat_v4 if own else None)
-    if clat_v4 is None or clat_v6 is None:
-        return Reason.NO_CLAT_ADDRESS
-    path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(uplink.interface))
-    metrics = _metrics_of([plan for plan in others if not _goes_before(plan, this, link)], world)
-    return Plan(
-        interface=uplink.interface,
-        ifindex=link.index,
-        uuid=uplink.uuid,
-        device=_device(uplink),
-        backend=backend,
-        clat_v4=clat_v4,
-        clat_v6=clat_v6,
-        shared=shared,
-        prefix=candidate.prefix,
-        gateway=path.gateway,
-        link_address=path.link_address,
-        ipv6_mtu_bytes=path.ipv6_mtu_bytes,
-        ipv4_mtu_bytes=path.ipv4_mtu_bytes,
-        metric=addressing.metric(
-            link,
-            dead=this.dead_gateways,
-            taken=taken.metrics | metrics,
-            own=uplink.ipv4_metric,
-            behind=metric_before(uplink, this.vpns, world),
-        ),
-        gateways=uplink.vpn_gateways,
-    )
-
-
-def _clat_v6(
-    this: Case, link: Link, candidate: PrefixCandidate, *, world: World, current: Plan | None, others: list[Plan]
-) -> tuple[IPv6Address | None, bool]:
-    """The CLAT's IPv6 address, and whether it is the host's own: by itself only where there is no /64 for another."""
-    interface, choices = this.uplink.interface, this.uplink.choices
-    if choices.clat_v6 is not None:
-        return choices.clat_v6, any(choices.clat_v6 == own.address for own in link.addresses6)
-    in_use = current.clat_v6 if current else None
-    advertised = world.advertised_prefixes.get(interface, frozenset())
-    within = addressing.source_prefix(link, advertised=advertised, towards=candidate.prefix, current=in_use)
-    if choices.address_kind is AddressKind.SHARED or (within is None and choices.address_kind is AddressKind.AUTO):
-        return addressing.host_address(link, towards=candidate.prefix, current=in_use), True
-    if within is None:
-        return None, False
-    if in_use is not None and in_use in within and current is not None and not current.shared:
-        return in_use, False
-    address = addressing.clat_v6(
-        within,
-        uuid=this.uplink.uuid,
-        interface=interface,
-        collisions=this.retry.collisions if this.retry else 0,
-        secret=world.secret,
-        used={plan.clat_v6 for plan in others},
-    )
-    return address, False
-
-
-def _backend(world: World, this: Case, *, shared: bool) -> str | None:
-    """The first backend that works here, of those the configuration allows; one that could not start comes last."""
-    wanted = this.settings.backend
-    able = [name for name, fault in world.backends.items() if not fault and wanted in ("auto", name)]
-    if shared:
-        able = [name for name in able if name in world.sharing_backends]
-    retry: Retry | None = this.retry
-    refused = retry.refused if retry else frozenset()
-    return next((name for name in able if name not in refused), able[0] if able else None)
-
-
-def _foreign_ipv4(world: World) -> set[IPv4Address]:
-    """Every IPv4 address of the machine, except those of our own devices."""
-    own = own_devices(world)
-    return {address for link in world.links.values() if link.name not in own for address in link.addresses4}
-
-
-def _goes_before(plan: Plan, this: Case, link: Link) -> bool:
-    """A translator that another one has to wait for: of an earlier connection, or device, of the same name."""
-    uplink = this.uplink
-    return plan.interface == uplink.interface and (plan.uuid, plan.ifindex) != (uplink.uuid, link.index)
-
-
-def _metrics_of(plans: Sequence[Plan], world: World) -> set[int]:
-    """Metrics of the default routes of these translators: wanted ones, and those that are still there."""
-    devices = [world.links[plan.device] for plan in plans if plan.device in world.links]
-    return {plan.metric for plan in plans} | {route.metric for device in devices for route in device.default4}
-
-
-def _foreign_metrics(world: World) -> set[int]:
-    """Metrics of the IPv4 default routes that are not ours."""
-    own = own_devices(world)
-    return {route.metric for link in world.links.values() if link.name not in own for route in link.default4}
