@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from clatnm.compat import StrEnum
 from clatnm.facts import Address6 as Address6  # noqa: PLC0414
@@ -22,6 +22,7 @@ from clatnm.heard import PlatState as PlatState  # noqa: PLC0414
 from clatnm.heard import PrefixCandidate as PrefixCandidate  # noqa: PLC0414
 from clatnm.heard import PrefixSource as PrefixSource  # noqa: PLC0414
 from clatnm.heard import SourceReport as SourceReport  # noqa: PLC0414
+from clatnm.proto.eam import EamTable
 
 DEVICE_PREFIX = "clat-"
 
@@ -140,6 +141,18 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """What makes a translator an Edge Relay instead of a CLAT (RFC 7756)."""
+
+    mappings: EamTable
+    """RFC 7757: every address in it is served by this translator, whoever has it behind us."""
+    addresses: tuple[IPv4Address, ...] = ()
+    """Given to the device: services of this host. None: a router for others only."""
+    routes: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
+    """Led into the device: where the clients are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that a translator is told. Two equal plans are the same translator."""
 
@@ -162,6 +175,9 @@ class Plan:
     """Far ends of VPNs over this uplink: what is for them goes through this translator, not into the VPN."""
     offered: bool = True
     """There is a default route through it. Without one, only connections that began earlier go on (a drain)."""
+    relay: Relay | None = None
+    """With it, `clat_v4` and `clat_v6` are the pair that the translator itself speaks with, and need not be mapped; the
+    addresses of its traffic are the relay's. Its table can change live."""
 
     @property
     def key(self) -> str:
@@ -177,6 +193,7 @@ class Plan:
         return (
             (self.interface, self.ifindex, self.uuid, self.backend),
             (self.clat_v4, self.shared, self.link_address is None),
+            None if self.relay is None else (self.relay.addresses, self.relay.routes),
         )
 
 

@@ -29,7 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "notify": frozenset(),
     "facts": frozenset(),
     "heard": frozenset({"compat"}),
-    "model": frozenset({"compat", "facts", "heard"}),
+    "model": frozenset({"compat", "facts", "heard", "proto"}),
     "config": frozenset({"compat", "errors", "model", "proto"}),
     "config_edit": frozenset({"config", "errors", "model"}),
     "status": frozenset({"compat", "model"}),
