@@ -226,7 +226,7 @@ def set_is_allowed_as_nmcli_is(place: Place) -> None:
         told = place.here.as_user("clatnm", "set", PROFILE, "no")
         assert told.returncode == 0, told
         eventually(lambda: f"clat-{UPLINK}" not in place.here.devices(), message="the CLAT is off")
-        assert place.here.as_user("clatnm", "set", PROFILE, "auto").returncode == 0
+        assert place.here.as_user("clatnm", "set", PROFILE, "default").returncode == 0
         wait_on(place.clat, UPLINK, timeout_s=60.0)
     finally:
         POLICY.unlink()
