@@ -77,6 +77,18 @@ class AddressKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """What makes a translator an Edge Relay instead of a CLAT (RFC 7756)."""
+
+    mappings: EamTable
+    """RFC 7757: every address in it is served by this translator, whoever has it behind us."""
+    addresses: tuple[IPv4Address, ...] = ()
+    """Given to the device: services of this host. None: a router for others only."""
+    routes: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
+    """Led into the device: where the clients are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What the user has decided for a connection; None and AUTO leave it to the policy."""
 
@@ -84,6 +96,8 @@ class Choices:
     clat_v6: IPv6Address | None = None
     address_kind: AddressKind = AddressKind.AUTO
     device: str | None = None
+    relay: Relay | None = None
+    """An Edge Relay is wanted, not a CLAT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +152,6 @@ class Uplink:
     def mode(self) -> Mode | None:
         """What the connection itself says; None: the global default decides."""
         return next((told.mode for told in self.told_modes if told.mode is not None), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """What makes a translator an Edge Relay instead of a CLAT (RFC 7756)."""
-
-    mappings: EamTable
-    """RFC 7757: every address in it is served by this translator, whoever has it behind us."""
-    addresses: tuple[IPv4Address, ...] = ()
-    """Given to the device: services of this host. None: a router for others only."""
-    routes: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
-    """Led into the device: where the clients are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from clatnm.errors import ParseError
 
 Mapping: TypeAlias = "tuple[IPv4Network, IPv6Network]"
+_Prefix: TypeAlias = "IPv4Network | IPv6Network"
 
 # Per prefix length, longest first: the bits to shift away, and for each prefix the one across with its suffix bits.
 _Lengths: TypeAlias = "list[tuple[int, dict[int, tuple[int, int, int]]]]"
+
+_RECORD = struct.Struct("!4sB16sB")
+_SHOWN = 4
 
 
 class EamTable:
@@ -23,12 +28,10 @@ class EamTable:
 
     def __init__(self, mappings: Iterable[Mapping] = ()) -> None:
         self._mappings = tuple(mappings)
-        for v4, v6 in self._mappings:
-            if 32 - v4.prefixlen > 128 - v6.prefixlen:  # RFC 7757 3.1
-                raise ParseError(f"{v4} does not fit into {v6}", hint="RFC 7757 section 3.1")
-        for side in (0, 1):
-            prefixes = [mapping[side] for mapping in self._mappings]
-            twice = next((prefix for prefix in prefixes if prefixes.count(prefix) > 1), None)
+        for mapping in self._mappings:
+            check_sizes(mapping)
+        for prefixes in ([v4 for v4, _ in self._mappings], [v6 for _, v6 in self._mappings]):
+            twice = _first_twice(prefixes)
             if twice is not None:
                 raise ParseError(f"{twice} is mapped twice", hint="RFC 7757 section 3.2")
         self._from_v4 = _index((v4, v6) for v4, v6 in self._mappings)
@@ -37,14 +40,36 @@ class EamTable:
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self._mappings)
 
+    def __len__(self) -> int:
+        return len(self._mappings)
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EamTable) and self._mappings == other._mappings
+        return self is other or (isinstance(other, EamTable) and self._mappings == other._mappings)
 
     def __hash__(self) -> int:
         return hash(self._mappings)
 
     def __repr__(self) -> str:
-        return f"EamTable({', '.join(f'{v4} = {v6}' for v4, v6 in self._mappings)})"
+        shown = ", ".join(f"{v4} = {v6}" for v4, v6 in self._mappings[:_SHOWN])
+        return f"EamTable({shown}{f' and {len(self) - _SHOWN} more' if len(self) > _SHOWN else ''})"
+
+    def to_bytes(self) -> bytes:
+        """All of it, to be handed to another process; `from_bytes` is the inverse."""
+        return b"".join(
+            _RECORD.pack(v4.network_address.packed, v4.prefixlen, v6.network_address.packed, v6.prefixlen)
+            for v4, v6 in self._mappings
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> EamTable:
+        """What `to_bytes` made. ParseError when it cannot have."""
+        try:
+            return cls(
+                (IPv4Network((v4, length4)), IPv6Network((v6, length6)))
+                for v4, length4, v6, length6 in _RECORD.iter_unpack(data)
+            )
+        except (ValueError, struct.error) as error:
+            raise ParseError(f"not a table of mappings: {error}") from None
 
     def to_ipv6(self, address: IPv4Address) -> IPv6Address | None:
         """The mapped address, suffix bits kept, further bits zero (RFC 7757 3.3.1)."""
@@ -78,6 +103,41 @@ class EamTable:
 def host_pair(v4: IPv4Address, v6: IPv6Address) -> Mapping:
     """The mapping of one host, as a CLAT has it."""
     return IPv4Network(v4), IPv6Network(v6)
+
+
+def parse_mapping(v4: str, v6: str) -> Mapping:
+    """Hosts, or prefixes of them, that stand for each other. ParseError says which of both is wrong."""
+    try:
+        four = IPv4Network(v4)
+    except ValueError as error:
+        raise ParseError(f"{v4!r} is no IPv4 address or prefix", hint=_why(v4, error)) from None
+    try:
+        six = IPv6Network(v6)
+    except ValueError as error:
+        raise ParseError(f"{v6!r} is no IPv6 address or prefix", hint=_why(v6, error)) from None
+    check_sizes((four, six))
+    return four, six
+
+
+def check_sizes(mapping: Mapping) -> None:
+    """ParseError unless each IPv4 address has room on the other side (RFC 7757 3.1)."""
+    v4, v6 = mapping
+    if 32 - v4.prefixlen > 128 - v6.prefixlen:
+        raise ParseError(f"{v4} does not fit into {v6}", hint="RFC 7757 section 3.1")
+
+
+def _why(text: str, error: ValueError) -> str:
+    """An example says more than `ipaddress` does about what is no address at all."""
+    return "its host bits are not zero" if "host bits" in str(error) else "as 192.0.2.1 = 2001:db8::c000:201"
+
+
+def _first_twice(prefixes: Sequence[_Prefix]) -> _Prefix | None:
+    seen = set()
+    for prefix in prefixes:
+        if prefix in seen:
+            return prefix
+        seen.add(prefix)
+    return None
 
 
 def _index(pairs: Iterable[tuple[IPv4Network | IPv6Network, IPv4Network | IPv6Network]]) -> _Lengths:

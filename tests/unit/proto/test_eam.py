@@ -113,3 +113,22 @@ def test_host_pair_is_an_entry() -> None:
     assert eam == EamTable(eam)
     assert hash(eam) == hash(EamTable(eam))
     assert eam != EamTable()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\1", id="cut"),
+        pytest.param(bytes(4) + b"\x21" + bytes(16) + b"\0", id="length-33"),
+        pytest.param(b"\1\1\1\1\0" + bytes(17), id="host-bits"),
+        pytest.param(bytes(4) + b"\0" + bytes(16) + b"\x80", id="does-not-fit"),
+    ],
+)
+def test_bytes_that_are_no_table_are_refused(data: bytes) -> None:
+    with pytest.raises(ParseError):
+        EamTable.from_bytes(data)
+
+
+def test_long_table_is_shown_in_short() -> None:
+    eam = table(*((f"192.0.2.{n}/32", f"2001:db8::{n:x}/128") for n in range(9)))
+    assert repr(eam).endswith("192.0.2.3/32 = 2001:db8::3/128 and 5 more)")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a user writes of an Edge Relay (RFC 7756): mappings, addresses, routes; checked, faults with their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import TypeAlias
+
+from clatnm.errors import ConfigError, ParseError
+from clatnm.model import Link, Relay
+from clatnm.proto.eam import EamTable, Mapping, parse_mapping
+
+_EVERYWHERE = IPv4Network("0.0.0.0/0")
+_NO_HOST4 = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
+_NO_HOST6 = tuple(map(IPv6Network, ("::/16", "fe80::/10", "ff00::/8")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A mapping, and where the user wrote it: `--eam`, `/etc/clatnm/eam:12`."""
+
+    mapping: Mapping
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.mapping[0]} = {self.mapping[1]}"
+
+
+Located: TypeAlias = "tuple[IPv4Address, str]"
+
+
+def read_mapping(text: str, *, where: str) -> Told:
+    """A mapping as in `192.0.2.1=2001:db8::1` or `192.0.2.0/28 2001:db8::/124`. ConfigError."""
+    words = text.replace("=", " ").split()
+    if len(words) != 2 or text.count("=") > 1:
+        raise ConfigError(f"{where}: {text.strip()!r} is no mapping", hint="as 192.0.2.1 = 2001:db8::c000:201")
+    try:
+        return Told(mapping=parse_mapping(*words), where=where)
+    except ParseError as error:
+        raise ConfigError(f"{where}: {error.what}", hint=error.hint) from None
+
+
+def read_mappings(text: str, *, name: str) -> list[Told]:
+    """A file of mappings, one a line; `#` begins a comment. ConfigError with `name` and the number of the line."""
+    return [
+        read_mapping(content, where=f"{name}:{number}")
+        for number, line in enumerate(text.splitlines(), start=1)
+        if (content := line.partition("#")[0].strip())
+    ]
+
+
+def build(
+    told: Sequence[Told],
+    *,
+    prefix: IPv6Network,
+    addresses: Sequence[Located] = (),
+    routes: Sequence[IPv4Network] = (),
+) -> Relay:
+    """The relay that all this makes. `prefix`: the network's translation prefix. ConfigError for what cannot be.
+
+    No routes: everything is led into the device.
+    """
+    if not told:
+        raise ConfigError("an Edge Relay without mappings", hint="--eam or --eam-file, RFC 7757")
+    _check_each(told, prefix)
+    _check_distinct(told)
+    try:
+        table = EamTable(entry.mapping for entry in told)
+    except ParseError as error:
+        raise ConfigError(error.what, hint=error.hint) from None
+    _check_overlaps(told, table)
+    _check_addresses(addresses, table)
+    return Relay(
+        mappings=table,
+        addresses=tuple(address for address, _ in addresses),
+        routes=tuple(sorted(set(routes))) or (_EVERYWHERE,),
+    )
+
+
+def check_link(relay: Relay, link: Link, *, other_addresses: Iterable[IPv4Address] = ()) -> None:
+    """ConfigError when the relay's addresses are those that the host has itself.
+
+    `other_addresses`: IPv4 addresses on other devices.
+    """
+    for own in link.addresses6:
+        if relay.mappings.to_ipv4(own.address) is not None:
+            what = f"{own.address} is mapped, and is an address of {link.name} itself"
+            raise ConfigError(what, hint="the mapped addresses are for the translator alone: choose others")
+    used = set(other_addresses)
+    for address in relay.addresses:
+        if address in used:
+            raise ConfigError(f"{address} is in use on another device", hint="it belongs on the translator's")
+
+
+def _check_each(told: Sequence[Told], prefix: IPv6Network) -> None:
+    for entry in told:
+        v4, v6 = entry.mapping
+        if v6.overlaps(prefix):
+            what = f"{entry.where}: {v6} and the translation prefix {prefix} overlap"
+            raise ConfigError(what, hint="one IPv6 address cannot stand for two IPv4 addresses")
+        if any(v4.overlaps(other) for other in _NO_HOST4) or any(v6.overlaps(other) for other in _NO_HOST6):
+            raise ConfigError(f"{entry.where}: {entry}: these are no addresses of hosts")
+
+
+def _check_distinct(told: Sequence[Told]) -> None:
+    seen: dict[IPv4Network | IPv6Network, str] = {}
+    for entry in told:
+        for side in entry.mapping:
+            if side in seen:
+                raise ConfigError(f"{entry.where}: {side} is mapped twice", hint=f"first by {seen[side]}")
+            seen[side] = entry.where
+
+
+def _check_overlaps(told: Sequence[Told], table: EamTable) -> None:
+    """A mapping may lie within another one (RFC 7757 3.2), unless an IPv4 address then comes back as another one."""
+    lengths = sorted({entry.mapping[1].prefixlen for entry in told})
+    by_ipv6 = {entry.mapping[1]: entry for entry in told}
+    for entry in told:
+        inner = entry.mapping[1]
+        for length in lengths:
+            if length >= inner.prefixlen:
+                break
+            outer = by_ipv6.get(inner.supernet(new_prefix=length))
+            if outer is not None:
+                _check_nested(entry, outer, table)
+
+
+def _check_nested(inner: Told, outer: Told, table: EamTable) -> None:
+    """Which IPv4 addresses does the outer mapping lead into the inner one's IPv6 prefix? Look at both ends of them."""
+    outer4, outer6 = outer.mapping
+    spare = (128 - outer6.prefixlen) - (32 - outer4.prefixlen)
+    inner6 = inner.mapping[1]
+    mask = (1 << (128 - outer6.prefixlen)) - 1
+    low, high = int(inner6.network_address) & mask, int(inner6.broadcast_address) & mask
+    first, last = -(-low >> spare), high >> spare
+    for offset in (first, last) if first <= last else ():
+        address = outer4.network_address + offset
+        there = table.to_ipv6(address)
+        back = None if there is None else table.to_ipv4(there)
+        if back != address:
+            what = f"{inner.where}: {inner} overlaps {outer}: {address} becomes {there}, which is {back}"
+            raise ConfigError(what, hint=f"the other is at {outer.where}")
+
+
+def _check_addresses(addresses: Sequence[Located], table: EamTable) -> None:
+    seen: set[IPv4Address] = set()
+    for address, where in addresses:
+        if address in seen:
+            raise ConfigError(f"{where}: {address} is there twice")
+        seen.add(address)
+        if table.to_ipv6(address) is None:
+            raise ConfigError(f"{where}: {address} is not mapped", hint="say by --eam which IPv6 address it has")

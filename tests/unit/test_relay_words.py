@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a user writes of an Edge Relay: what it means, and one line with its place for what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+
+from clatnm import relay
+from clatnm.errors import ConfigError
+from clatnm.model import Relay
+from clatnm.proto.eam import EamTable
+from tests.unit.policy.worlds import a_link
+
+PREFIX = IPv6Network("2001:db8:46::/96")
+FILE = """\
+# hosts
+192.0.2.1   2001:db8:1::1
+192.0.2.16/28 = 2001:db8:1::10/124   # a rack
+
+198.51.100.0/24 2001:db8:2::/64
+"""
+
+
+def told(*texts: str) -> list[relay.Told]:
+    return [relay.read_mapping(text, where=f"eam:{number}") for number, text in enumerate(texts, start=1)]
+
+
+def test_file_has_a_mapping_a_line() -> None:
+    entries = relay.read_mappings(FILE, name="eam")
+    assert [(str(entry), entry.where) for entry in entries] == [
+        ("192.0.2.1/32 = 2001:db8:1::1/128", "eam:2"),
+        ("192.0.2.16/28 = 2001:db8:1::10/124", "eam:3"),
+        ("198.51.100.0/24 = 2001:db8:2::/64", "eam:5"),
+    ]
+
+
+def test_relay_has_what_was_told() -> None:
+    built = relay.build(
+        told("192.0.2.1=2001:db8:1::1"),
+        prefix=PREFIX,
+        addresses=[(IPv4Address("192.0.2.1"), "--address")],
+        routes=[IPv4Network("203.0.113.0/24"), IPv4Network("10.0.0.0/8")],
+    )
+    assert built.mappings.to_ipv6(IPv4Address("192.0.2.1")) == IPv6Address("2001:db8:1::1")
+    assert built.addresses == (IPv4Address("192.0.2.1"),)
+    assert built.routes == (IPv4Network("10.0.0.0/8"), IPv4Network("203.0.113.0/24"))
+
+
+def test_everything_is_led_into_it_unless_routes_are_told() -> None:
+    assert relay.build(told("192.0.2.1=2001:db8:1::1"), prefix=PREFIX).routes == (IPv4Network("0.0.0.0/0"),)
+
+
+def test_ten_thousand_mappings_take_no_time_to_check() -> None:
+    """Each check looks at each mapping once: a quadratic one would take minutes here."""
+    lines = "\n".join(f"10.0.{n >> 8}.{n & 255} 2001:db8:1::{n + 1:x}" for n in range(10_000))
+    assert len(relay.build(relay.read_mappings(lines, name="eam"), prefix=PREFIX).mappings) == 10_000
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(["10.0.0.0/16=2001:db8:1::/112", "10.0.1.0/24=2001:db8:1::100/120"], id="nested-alike"),
+        pytest.param(["10.0.0.0/16=2001:db8:1::/112", "10.0.1.6=2001:db8:9::6"], id="hole-in-ipv4"),
+        pytest.param(
+            ["10.0.0.0/30=2001:db8:1::/126", "10.0.0.1=2001:db8:9::1", "10.9.0.1=2001:db8:1::1"], id="swapped-out"
+        ),
+        pytest.param(["10.0.0.0/31=2001:db8:1::/64", "10.0.0.9=2001:db8:1::1"], id="among-ignored-bits"),
+    ],
+)
+def test_mapping_may_lie_within_another(texts: list[str]) -> None:
+    table = relay.build(told(*texts), prefix=PREFIX).mappings
+    for v4, _ in table:
+        there = table.to_ipv6(v4.network_address)
+        assert there is not None
+        assert table.to_ipv4(there) == v4.network_address
+
+
+def build(*texts: str, addresses: tuple[str, ...] = ()) -> Callable[[], Relay]:
+    at = [(IPv4Address(address), "--address") for address in addresses]
+    return lambda: relay.build(told(*texts), prefix=PREFIX, addresses=at)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words"),
+    [
+        pytest.param(build(), "an Edge Relay without mappings", id="none"),
+        pytest.param(build("192.0.2.1"), "eam:1: '192.0.2.1' is no mapping", id="half"),
+        pytest.param(build("a=b"), "eam:1: 'a' is no IPv4 address or prefix", id="no-ipv4"),
+        pytest.param(build("192.0.2.1=x"), "eam:1: 'x' is no IPv6 address or prefix", id="no-ipv6"),
+        pytest.param(build("192.0.2.1/24=2001:db8::/96"), "its host bits are not zero", id="host-bits"),
+        pytest.param(build("192.0.2.0/33=2001:db8::/96"), "eam:1: '192.0.2.0/33' is no IPv4", id="length"),
+        pytest.param(build("192.0.2.0/24=2001:db8::/121"), "does not fit into", id="rfc7757-3.1-too-long"),
+        pytest.param(
+            build("192.0.2.1=2001:db8::1", "192.0.2.1=2001:db8::2"),
+            "eam:2: 192.0.2.1/32 is mapped twice (first by eam:1)",
+            id="rfc7757-3.2-ipv4-twice",
+        ),
+        pytest.param(
+            build("192.0.2.1=2001:db8::1", "192.0.2.2=2001:db8::1"), "eam:2: 2001:db8::1/128 is mapped", id="ipv6-twice"
+        ),
+        pytest.param(
+            build("10.0.0.0/16=2001:db8:1::/112", "192.0.2.1=2001:db8:1::7"),
+            "eam:2: 192.0.2.1/32 = 2001:db8:1::7/128 overlaps 10.0.0.0/16 = 2001:db8:1::/112: 10.0.0.7 becomes "
+            "2001:db8:1::7, which is 192.0.2.1",
+            id="overlap",
+        ),
+        pytest.param(build("192.0.2.1=2001:db8:46::1"), "eam:1: 2001:db8:46::1/128 and the tran", id="inside-prefix"),
+        pytest.param(build("192.0.0.0/16=2001:db8::/32"), "overlap", id="around-prefix"),
+        pytest.param(build("127.0.0.1=2001:db8::1"), "no addresses of hosts", id="loopback"),
+        pytest.param(build("0.0.0.0/0=2001:db8::/96"), "no addresses of hosts", id="all-of-ipv4"),
+        pytest.param(build("192.0.2.1=fe80::1"), "no addresses of hosts", id="link-local"),
+        pytest.param(
+            build("192.0.2.1=2001:db8::1", addresses=("192.0.2.2",)),
+            "--address: 192.0.2.2 is not mapped",
+            id="unmapped",
+        ),
+        pytest.param(
+            build("192.0.2.1=2001:db8::1", addresses=("192.0.2.1", "192.0.2.1")), "is there twice", id="address-twice"
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(attempt: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        attempt()
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_hosts_own_address_is_not_the_relays() -> None:
+    link = a_link()
+    own = next(entry.address for entry in link.addresses6 if not entry.address.is_link_local)
+    table = relay.build(told(f"192.0.2.0/24={IPv6Network((own, 120), strict=False)}"), prefix=PREFIX)
+    with pytest.raises(ConfigError, match="is mapped, and is an address of"):
+        relay.check_link(table, link)
+
+
+def test_address_in_use_elsewhere_is_refused() -> None:
+    built = build("192.0.2.1=2001:db8:1::1", addresses=("192.0.2.1",))()
+    relay.check_link(built, a_link())
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is in use"):
+        relay.check_link(built, a_link(), other_addresses=[IPv4Address("192.0.2.1")])
+
+
+def test_table_goes_to_another_process() -> None:
+    table = EamTable(entry.mapping for entry in relay.read_mappings(FILE, name="eam"))
+    assert EamTable.from_bytes(table.to_bytes()) == table
+    assert len(table) == 3
