@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path
 from typing import Any, TypeVar
 
+from clatnm import config_device
 from clatnm.errors import ConfigError, HostError, ParseError
 from clatnm.model import AroundVpn, Mode, Settings
 from clatnm.proto.nat64 import parse_prefix
@@ -56,6 +57,10 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     path = directory / CONFIG_NAME
     text = _read(path)
     common = Settings() if text is None else parse(text, source=str(path), backends=backends)
+    alone = config_device.for_one(common)
+    if alone:
+        what, hint = f"not all connections can have the same {alone}", "put it into connections.d/UUID.conf"
+        raise _key_fault(text or "", str(path), alone, what, hint)
     connections: dict[str, Settings] = {}
     for file in _files(directory / CONNECTIONS_NAME):
         if not _UUID.fullmatch(file.stem):
@@ -187,7 +192,8 @@ _FLAGS = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys((
 _NONE = "none"
 _THIS_NETWORK, _RESERVED = IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4")
 _TARGETS_HINT = "IPv4 addresses that answer a ping; or plat-check = no"
-_FIELDS = {"drain": "drain_s"}  # key → field of Settings, where the one does not follow from the other
+# Key → field of Settings, where the one does not follow from the other.
+_FIELDS = {"drain": "drain_s", **config_device.FIELDS}
 _READERS: dict[str, Callable[[str], Any]] = {
     "mode": parse_mode,
     "prefix": _prefix,
@@ -197,6 +203,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "plat-check": _flag,
     "plat-check-targets": _targets,
     "drain": _seconds,
+    **config_device.READERS,
     "vpn": _around_vpn,
 }
 KEYS = tuple(sorted((*_READERS, "backend")))

@@ -96,6 +96,10 @@ class Choices:
     clat_v6: IPv6Address | None = None
     address_kind: AddressKind = AddressKind.AUTO
     device: str | None = None
+    metric: int | None = None
+    """The metric of the IPv4 default route, whatever other routes have."""
+    mtu_bytes: int | None = None
+    """The longest IPv4 packet, where the uplink does not allow less."""
     relay: Relay | None = None
     """An Edge Relay is wanted, not a CLAT."""
 
@@ -239,6 +243,12 @@ class Settings:
     plat_check: bool = True
     plat_check_targets: tuple[IPv4Address, ...] = tuple(map(IPv4Address, ("1.1.1.1", "8.8.8.8", "9.9.9.9")))
     """Who is asked for an ICMP echo through the PLAT."""
+    device: str | None = None
+    clat_v4: IPv4Address | None = None
+    clat_v6: IPv6Address | AddressKind = AddressKind.AUTO
+    metric: int | None = None
+    mtu_bytes: int | None = None
+    """These five: see `Choices`."""
     drain_s: int = 3600
     """How long connections through a translator may go on after its default route has gone."""
     vpn: AroundVpn = AroundVpn.STRICT

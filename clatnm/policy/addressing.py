@@ -22,7 +22,7 @@ _METRIC_OFFSET = 50
 _MAX_METRIC = 0xFFFFFFFF
 _IPV6_MIN_MTU = 1280
 # An IPv6 header is 20 bytes longer than an IPv4 one, and a Fragment header takes 8 more (RFC 7915 section 1.4).
-_HEADER_GROWTH = 28
+_HEADER_GROWTH, _HEADER_DIFFERENCE = 28, 20
 _ULA = IPv6Network("fc00::/7")
 
 
@@ -147,6 +147,7 @@ def metric(
     taken: Collection[int],
     own: int | None = None,
     behind: int | None = None,
+    chosen: int | None = None,
 ) -> int:
     """Metric of the IPv4 default route over the translator of `link`.
 
@@ -154,7 +155,12 @@ def metric(
     better uplink wins for both families; it is worse than the metric `behind`, and than any native IPv4 default of that
     uplink, and never equal to another IPv4 default route (`taken`), since the kernel would refuse the later of two. It
     is better than a default route whose gateway is `dead`.
+
+    One that was `chosen` is it, or the next worse one that nobody has; only `behind` goes before that.
     """
+    if chosen is not None:
+        first = chosen if behind is None else max(chosen, behind + 1)
+        return next(metric for metric in chain(range(first, _MAX_METRIC + 1), range(first)) if metric not in taken)
     live = live_routes(link, dead)
     base = best_default(link.default6)
     told = (own if own is not None else base.metric if base is not None else None, behind)
@@ -180,12 +186,13 @@ class Path(NamedTuple):
     ipv4_mtu_bytes: int
 
 
-def path(link: Link, *, advertised_mtu: int | None) -> Path:
-    """Next hop, own link-layer address and MTUs of `link` now."""
+def path(link: Link, *, advertised_mtu: int | None, chosen_mtu: int | None = None) -> Path:
+    """Next hop, own link-layer address and MTUs of `link` now; `chosen_mtu` is for IPv4, as far as it fits."""
     route = best_default(link.default6)
     gateway = route.gateway if route and isinstance(route.gateway, IPv6Address) else None
     mtu_bytes = ipv6_mtu(link, advertised=advertised_mtu)
-    return Path(gateway, link.link_address, mtu_bytes, ipv4_mtu(mtu_bytes))
+    most = ipv4_mtu(mtu_bytes) if chosen_mtu is None else min(chosen_mtu, mtu_bytes - _HEADER_DIFFERENCE)
+    return Path(gateway, link.link_address, mtu_bytes, most)
 
 
 def ipv6_mtu(link: Link, *, advertised: int | None) -> int:

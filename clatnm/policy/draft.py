@@ -47,7 +47,8 @@ def draft(
     clat_v4 = uplink.choices.clat_v4 or addressing.clat_v4(used=used, current=own.clat_v4 if own else None)
     if clat_v4 is None or clat_v6 is None:
         return Reason.NO_CLAT_ADDRESS
-    path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(uplink.interface))
+    advertised_mtu = world.advertised_mtus.get(uplink.interface)
+    path = addressing.path(link, advertised_mtu=advertised_mtu, chosen_mtu=uplink.choices.mtu_bytes)
     metrics = _metrics_of([plan for plan in others if not _goes_before(plan, this, link)], world)
     return Plan(
         interface=uplink.interface,
@@ -69,6 +70,7 @@ def draft(
             taken=taken.metrics | metrics,
             own=uplink.ipv4_metric,
             behind=metric_before(uplink, this.vpns, world),
+            chosen=uplink.choices.metric,
         ),
         gateways=uplink.vpn_gateways,
     )

@@ -153,7 +153,8 @@ def _unchanged(run: Running, this: Case, link: Link, *, world: World) -> Plan | 
     if not this.ipv6:
         lost_at = world.without_ipv6_since.get(run.plan.interface)
         return run.plan if lost_at is not None and this.now < lost_at + HOLD_S else None
-    path = addressing.path(link, advertised_mtu=world.advertised_mtus.get(run.plan.interface))
+    advertised_mtu = world.advertised_mtus.get(run.plan.interface)
+    path = addressing.path(link, advertised_mtu=advertised_mtu, chosen_mtu=this.uplink.choices.mtu_bytes)
     return replace(run.plan, **path._asdict())
 
 

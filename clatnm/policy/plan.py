@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from clatnm.model import Link, Plan, PrefixCandidate, Reason, Uplink, Verdict, World
 from clatnm.policy import addressing, drain
+from clatnm.policy.choices import chosen
 from clatnm.policy.draft import Taken, device_of, draft
 from clatnm.policy.drain import Translators
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
@@ -16,7 +17,7 @@ from clatnm.policy.verdict import Case, case, should_start_clat
 def decide(world: World, now: float) -> tuple[Verdict, ...]:
     """One verdict a connection, in the order of `world.uplinks`."""
     taken = Taken.before(world)
-    return tuple(_decide(uplink, world, taken, now) for uplink in world.uplinks)
+    return tuple(_decide(chosen(uplink, world.settings), world, taken, now) for uplink in world.uplinks)
 
 
 def _decide(uplink: Uplink, world: World, taken: Taken, now: float) -> Verdict:

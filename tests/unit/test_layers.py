@@ -30,7 +30,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "facts": frozenset(),
     "heard": frozenset({"compat"}),
     "model": frozenset({"compat", "facts", "heard", "proto"}),
-    "config": frozenset({"compat", "errors", "model", "proto"}),
+    "config": frozenset({"compat", "config_device", "errors", "model", "proto"}),
+    "config_device": frozenset({"errors", "model"}),
     "config_edit": frozenset({"config", "errors", "model"}),
     "status": frozenset({"compat", "model"}),
     # pure
