@@ -99,6 +99,9 @@ class Conversation:
 
     def _answered(self, message: Message, now: float) -> None:
         question = self._questions.get(message.xid)
+        if question is None and message.kind is MessageType.OFFER and message.v6only_wait_s is not None:
+            # It was asked before we listened, and for option 108 too, or the answer would not have it (RFC 8925 3.3).
+            question = self._questions[message.xid] = _Question(refusable=True)
         if question is None:
             return
         if message.kind is not MessageType.OFFER:
