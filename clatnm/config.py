@@ -9,15 +9,16 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
 from clatnm import config_device
 from clatnm.errors import ConfigError, HostError, ParseError
-from clatnm.model import AroundVpn, Mode, Settings
+from clatnm.model import DEVICE_PREFIX, AroundVpn, Mode, Settings
 from clatnm.proto.nat64 import parse_prefix
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _SECRET_BYTES = 32
 _KEPT_AS = "secret"
 _SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
 _MAX_TOLD = 200  # characters of a mistake; values can be of any length
+_INTERFACE = re.compile(r"[^\s/:]{1,40}")  # a pattern may be longer than the 15 characters of a name
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
     **dict.fromkeys(("no", "off", "false", "0"), Mode.NO),
@@ -51,8 +53,8 @@ def parse_mode(text: str) -> Mode:
 def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     """The settings in `directory`; the defaults where there is no file.
 
-    `clatnm.conf` holds for all connections, `connections.d/UUID.conf` for one. ConfigError names file and line of the
-    first mistake; nothing is used then.
+    `clatnm.conf` holds for all connections, `connections.d/UUID.conf` for one; that of a plain interface is named after
+    it. ConfigError names file and line of the first mistake; nothing is used then.
     """
     path = directory / CONFIG_NAME
     text = _read(path)
@@ -63,8 +65,8 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
         raise _key_fault(text or "", str(path), alone, what, hint)
     connections: dict[str, Settings] = {}
     for file in _files(directory / CONNECTIONS_NAME):
-        if not _UUID.fullmatch(file.stem):
-            hint = "see: nmcli -g connection.uuid connection show NAME"
+        if not _UUID.fullmatch(file.stem) and not is_named(file.stem, common.interfaces):
+            hint = "see: nmcli -g connection.uuid connection show NAME; or name the interface in `interfaces`"
             raise ConfigError(f"{file}: the name is not the UUID of a connection", hint=hint)
         own = _read(file)
         if own is not None:
@@ -108,20 +110,34 @@ def parse(text: str, *, source: str, backends: tuple[str, ...], common: Settings
             header = rf"\[{re.escape(section)}\]"
             raise _fault(text, source, header, f"unknown section [{section}]", "the only one is [clatnm]")
 
-    def backend(value: str) -> str:
-        return _one_of("backend", value, ("auto", *backends))
-
-    readers: dict[str, Callable[[str], Any]] = {**_READERS, "backend": backend}
     given: dict[str, Any] = {}
+    known = KEYS if common is None else CONNECTION_KEYS
     for key, value in parser[_SECTION].items() if parser.has_section(_SECTION) else ():
-        if key not in readers:
-            known = ", ".join(sorted(readers))
-            raise _key_fault(text, source, key, f"unknown key {key!r}", f"known keys: {known}")
         try:
-            given[_FIELDS.get(key, key.replace("-", "_"))] = readers[key](value)
+            if key not in known:
+                raise ConfigError(f"unknown key {key!r}", hint=f"known keys: {', '.join(known)}")
+            field, given_value = setting(key, value, backends=backends)
+            given[field] = given_value
         except ConfigError as error:
             raise _key_fault(text, source, key, error.what, error.hint) from None
     return replace(common or Settings(), written=frozenset(given), **given)
+
+
+def setting(key: str, value: str, *, backends: tuple[str, ...]) -> tuple[str, Any]:
+    """The field of `Settings` that one of KEYS is about, and what `value` means there. ConfigError."""
+    if key == "backend":
+        return key, _one_of(key, value, ("auto", *backends))
+    return field_of(key), _READERS[key](value)
+
+
+def field_of(key: str) -> str:
+    """The field of `Settings` that a key is about."""
+    return _FIELDS.get(key, key.replace("-", "_"))
+
+
+def is_named(interface: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the words of `interfaces` means this interface."""
+    return any(fnmatchcase(interface, pattern) for pattern in patterns)
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> str:
@@ -145,6 +161,16 @@ def _seconds(value: str) -> int:
     if not _SECONDS.fullmatch(value) or int(value) > _MAX_SECONDS:
         raise ConfigError(f"{value!r} is no number of seconds", hint=f"0 to {_MAX_SECONDS}")
     return int(value)
+
+
+def _interfaces(value: str) -> tuple[str, ...]:
+    words = [] if value.lower() == _NONE else _words(value)
+    for word in words:
+        if not _INTERFACE.fullmatch(word):
+            raise ConfigError(f"no interface has the name {word!r}", hint="names or patterns, as eth0 or wlan*")
+        if word == "lo" or word.startswith(DEVICE_PREFIX):
+            raise ConfigError(f"{word!r} leads to no network", hint="the interfaces that do, as eth0 or wlan*")
+    return tuple(dict.fromkeys(words))
 
 
 def _prefix(value: str) -> IPv6Network | None:
@@ -205,8 +231,12 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "drain": _seconds,
     **config_device.READERS,
     "vpn": _around_vpn,
+    "interfaces": _interfaces,
 }
 KEYS = tuple(sorted((*_READERS, "backend")))
+# What there is only one of on a machine.
+_FOR_ALL = frozenset({"interfaces"})
+CONNECTION_KEYS = tuple(key for key in KEYS if key not in _FOR_ALL)
 
 
 def _syntax_fault(error: configparser.Error, source: str) -> ConfigError:

@@ -21,7 +21,7 @@ from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
-from clatnm.explain import explanation
+from clatnm.explain import explanation, unfollowed
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import RunState, Settings, Verdict, World
@@ -49,7 +49,7 @@ class Daemon:
         self._config_dir = config_dir
         self._state_dir = state_dir
         self._recorder = Recorder(record) if record else None
-        self._settings = Settings()
+        self._settings = self._in_force = Settings()
         self._secret = b""
         self._wake = asyncio.Event()
         self._stopping = False
@@ -67,7 +67,7 @@ class Daemon:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         self._secret = config.some_secret(self._state_dir)
-        self._observer = Observer(self._host, clock=boottime, changed=self._wake.set)
+        self._observer = Observer(self._host, clock=boottime, changed=self._wake.set, backends=tuple(BACKENDS))
         await clean_first(self._host)
         spare = Spare()
         self._catch_signals()
@@ -100,7 +100,7 @@ class Daemon:
         while True:
             await asyncio.sleep(_READING_S)
             for key, run in self._supervisor.running().items():
-                if run.state is not RunState.ON or not self._settings.of(run.plan.uuid).plat_check:
+                if run.state is not RunState.ON or not self._in_force.of(run.plan.uuid).plat_check:
                     continue
                 counters = await self._supervisor.counters(key)
                 # An update meanwhile: nobody knows to which prefix the counters belong.
@@ -163,6 +163,7 @@ class Daemon:
         await self._observer.look(self._settings, self._supervisor.running())
         now = self._looked_at = boottime()
         world = self._world(now)
+        self._in_force = world.settings
         self._verdicts = decide(world, now)
         self._supervisor.forget_failures(keep=trying(self._verdicts, world.running))
         # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
@@ -198,6 +199,8 @@ class Daemon:
                 if not complained:
                     log.warning("%s; trying again", error)
                 complained = True
+            if not self._answering:
+                self._observer.without_bus()
             self._now_answering()  # as well as can be
             await asyncio.sleep(_RECONNECT_S)
 
@@ -230,6 +233,8 @@ class Daemon:
         world, running = self._world(now), self._supervisor.running()
         # Decided anew: what routers repeat is no reason to look, but to be told it is.
         asked = [v for v in decide(world, now) if connection in (v.uplink.name, v.uplink.uuid, v.uplink.interface)]
+        if not asked and connection in world.links:
+            return json.dumps([unfollowed(connection, self._observer.manager_of(connection))])
         return json.dumps(
             [explanation(v, world, running, self._journal.decisions(v.uplink.interface), now) for v in asked]
         )

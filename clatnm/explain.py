@@ -11,7 +11,18 @@ from datetime import datetime, timezone
 from typing import Any
 
 from clatnm.journal import Decision
-from clatnm.model import Dhcp4State, Mode, PlatState, PrefixCandidate, Reason, Running, Uplink, Verdict, World
+from clatnm.model import (
+    DEVICE_PREFIX,
+    Dhcp4State,
+    Mode,
+    PlatState,
+    PrefixCandidate,
+    Reason,
+    Running,
+    Uplink,
+    Verdict,
+    World,
+)
 from clatnm.policy.modes import own_file, told_modes
 from clatnm.policy.prefixes import candidates_for
 from clatnm.policy.verdict import RULES, Case, case
@@ -110,6 +121,34 @@ def explanation(
     }
 
 
+# Why an interface has no connection, and what would make it one
+_OUR_OWN = ("it is made by clatnm, for another interface", "Nothing. What is translated: clatnm status")
+_LOOPBACK = ("it leads to this machine alone", "Nothing.")
+_NOBODYS = (
+    "nobody manages it, neither NetworkManager nor systemd-networkd",
+    "To have clatnm follow it as it is: `interfaces = {name}` in /etc/clatnm/clatnm.conf, then systemctl reload clatnm",
+)
+_IDLE = (
+    "{manager} manages it, but no connection is active on it",
+    "A connection on it: nmcli device connect {name}",
+)
+_UNUSED = ("{manager} manages it, but not as a connection of its own", "Nothing: ask about the one it is a part of.")
+
+
+def unfollowed(interface: str, manager: str) -> dict[str, Any]:
+    """`explanation` for an interface that is no connection; `manager` has it, "" if nobody has."""
+    if interface.startswith(DEVICE_PREFIX):
+        words = _OUR_OWN
+    elif interface == "lo":
+        words = _LOOPBACK
+    else:
+        words = (_IDLE if manager == _NETWORKMANAGER else _UNUSED) if manager else _NOBODYS
+    why, change = (each.format(name=shlex.quote(interface), manager=manager) for each in words)
+    nothing: dict[str, Any] = {"uuid": "", "state": "off", "reason": None}
+    empty: dict[str, Any] = {"questions": [], "evidence": [], "decisions": []}
+    return {"interface": interface, "name": interface, **nothing, "explanation": why, "change": change, **empty}
+
+
 def _explanation(this: Case, verdict: Verdict) -> str:
     if verdict.reason:
         return EXPLANATIONS[verdict.reason]
@@ -145,6 +184,8 @@ def _switch(uplink: Uplink, world: World, mode: Mode) -> str:
         return f"`mode = {mode}` in {own_file(uplink.uuid)}"
     if uplink.manager == _NETWORKMANAGER:
         return f"clatnm set {_as_argument(uplink)} {mode}"
+    if uplink.uuid == uplink.interface:  # a plain one
+        return f"`mode = {mode}` in {own_file(uplink.uuid)}"
     return f"`Mode={mode}` in a section [X-Clatnm] of its .network file"
 
 
@@ -274,6 +315,14 @@ _SIGNS = {"yes": "✓", "no": "✗", "not asked": "·"}
 def as_text(told: Mapping[str, Any]) -> str:
     """What `clatnm explain` prints."""
     state = {"on": "has CLAT", "draining": "has no CLAT any more"}.get(told["state"], "has no CLAT")
+    if not told["questions"]:
+        lines = [
+            f"{told['interface']} {state}: {told['explanation']}",
+            "",
+            "What would change it:",
+            f"  {told['change']}",
+        ]
+        return "\n".join(map(printable, lines))
     lines = [f"{told['interface']} “{told['name']}” {state}: {told['explanation']}", ""]
     lines += [f"  {_SIGNS[row['answer']]} {row['question']}" for row in told["questions"]]
     lines += ["", "What is known:"]

@@ -30,11 +30,13 @@ from clatnm.kernel.netlink import Monitor, Netlink
 from clatnm.kernel.steady import PATIENCE_S, Steady
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, Ways, World
 from clatnm.policy.prefixes import asks_dns, to_probe
+from clatnm.policy.settings import with_own
 from clatnm.policy.verdict import has_ipv6
 from clatnm.policy.vpn import interfaces, leads_out
 from clatnm.uplinks.managers import Managers
 from clatnm.uplinks.networkd import Networkd
 from clatnm.uplinks.networkmanager import NetworkManager
+from clatnm.uplinks.plain import Plain
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,17 @@ _READ_AGAIN_S = 0.2
 
 
 class Observer:
-    """`clock` gives CLOCK_BOOTTIME seconds. HostError in the constructor: no raw sockets."""
+    """`clock` gives CLOCK_BOOTTIME seconds; `backends` are what settings may name. HostError in the constructor: no raw
+    sockets."""
 
-    def __init__(self, host: Host, *, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        backends: tuple[str, ...] = (),
+    ) -> None:
         self._host = host
         self._clock = clock
         self._changed = changed
@@ -60,9 +70,11 @@ class Observer:
         self._without_ipv6_since: dict[str, float] = {}
         self._users: Mapping[IPv4Address, int] = {}
         self._waiting: asyncio.TimerHandle | None = None
-        self._networkd = Networkd()
-        # NetworkManager shows networkd's links too, as foreign ones with a profile that it made up.
-        self._manager = Managers((self._networkd, NetworkManager()))
+        self._networkd = Networkd(backends=backends)
+        self._plain = Plain()
+        # NetworkManager shows the links of others too, as foreign ones with a profile that it made up.
+        self._manager = Managers((self._networkd, self._plain, NetworkManager()))
+        self._without_bus = False
         self.adverts = RouterAdvertisements(clock=clock, changed=changed)
         self._known = ManagerKnowledge(changed=changed, tellers=(self._networkd,))
         self._dns64 = Dns64(clock=clock, changed=changed)
@@ -83,6 +95,15 @@ class Observer:
     async def attach(self, bus: Bus) -> None:
         """Follow the network managers over `bus`. BusError."""
         await self._manager.attach(bus, self._changed)
+        self._changed()  # what nobody manages is known now
+
+    def without_bus(self) -> None:
+        """No network manager can be followed now: nothing is anybody's."""
+        self._without_bus = True
+
+    def manager_of(self, interface: str) -> str:
+        """The name of the network manager that has an interface, with a connection on it or without; "": nobody."""
+        return self._manager.manager_of(interface)
 
     def read_again(self) -> None:
         """Something about the links may have changed."""
@@ -98,6 +119,9 @@ class Observer:
         """Bring what is known up to date: the links, which of them the sources follow, and whom to ask for more."""
         if self._links_stale or self._roaming.elsewhere(self._manager.uplinks()):
             await self._read_links()
+        managed = self._manager.managed()
+        self._plain.follow(settings.interfaces, self._read, () if managed is None and self._without_bus else managed)
+        settings = with_own(settings, self._manager.uplinks())
         await self._count_users(running.values())
         uplinks = [u for u in self._manager.uplinks() if leads_out(u, World(settings=settings))]
         self._notice_roaming(uplinks, self._clock())
@@ -115,6 +139,7 @@ class Observer:
     def world(self, settings: Settings, now: float) -> World:
         """What is known, but for what only the daemon knows: translators, failures, backends, the secret."""
         uplinks = self._manager.uplinks()
+        settings = with_own(settings, uplinks)
         names = [uplink.interface for uplink in uplinks]
         return World(
             uplinks=uplinks,

@@ -130,7 +130,7 @@ async def now(*, config_dir: Path, state_dir: Path) -> Scene:
 async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, World]:
     """Observe until nothing more is to be expected, as a daemon that has just started."""
     host, changed = Host(), asyncio.Event()
-    observer = Observer(host, clock=boottime, changed=changed.set)
+    observer = Observer(host, clock=boottime, changed=changed.set, backends=tuple(BACKENDS))
     backends, secret = available(host), config.some_secret(state_dir)
     bus: Bus | None = None
     try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from clatnm.dbus.bus import Bus
 from clatnm.model import Uplink
@@ -13,6 +13,8 @@ from clatnm.uplinks import Manager
 
 class Managers:
     """A `uplinks.Manager`. Of two that tell of one interface, the one named first has it."""
+
+    name = "several"
 
     def __init__(self, managers: Sequence[Manager]) -> None:
         self._managers = tuple(managers)
@@ -24,6 +26,16 @@ class Managers:
     def uplinks(self) -> tuple[Uplink, ...]:
         """The active connections of all of them, sorted by interface."""
         return merge(manager.uplinks() for manager in self._managers)
+
+    def managed(self) -> Collection[str] | None:
+        """The interfaces that any of them manages; None while one of them does not say."""
+        told = [manager.managed() for manager in self._managers]
+        known = [interfaces for interfaces in told if interfaces is not None]
+        return frozenset().union(*known) if len(known) == len(told) else None
+
+    def manager_of(self, interface: str) -> str:
+        """The name of the one that manages an interface; "" where none does."""
+        return next((manager.name for manager in self._managers if interface in (manager.managed() or ())), "")
 
 
 def merge(told: Iterable[tuple[Uplink, ...]]) -> tuple[Uplink, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from clatnm.dbus import names
@@ -42,12 +42,13 @@ class Networkd:
 
     name = NAME
 
-    def __init__(self, *, directories: Sequence[Path] = DIRECTORIES) -> None:
+    def __init__(self, *, directories: Sequence[Path] = DIRECTORIES, backends: tuple[str, ...] = ()) -> None:
         self._bus: Bus | None = None
         self._changed: Callable[[], None] = lambda: None
         self._owner = ""
         self._links: tuple[NetworkdLink, ...] = ()
-        self._files = NetworkFiles(directories)
+        self._files = NetworkFiles(directories, backends=backends)
+        self._known = False
         self._stale = False
         self._reader: asyncio.Task[None] | None = None
         self._watch: DirectoryWatch | None = None
@@ -56,6 +57,10 @@ class Networkd:
     def uplinks(self) -> tuple[Uplink, ...]:
         """The links that networkd manages; while it is away or starting, those it managed last still count."""
         return tuple(uplink(link, self._files.settings(link.network_file)) for link in self._links)
+
+    def managed(self) -> Collection[str] | None:
+        """The interfaces that it manages; None until that has been read, where networkd runs."""
+        return {link.interface for link in self._links} if self._known else None
 
     def prefixes(self, interface: str) -> tuple[PrefixCandidate, ...] | None:
         """The NAT64 prefixes that networkd knew on a link when it was read last; None when it does not manage it."""
@@ -76,6 +81,7 @@ class Networkd:
         self._owner = await bus.follow(NETWORKD)
         if not self._owner:
             log.debug("systemd-networkd is not running")
+            self._know()
             return
         self.look_again()
 
@@ -119,6 +125,7 @@ class Networkd:
             except (BusError, ValueError) as error:
                 if isinstance(error, BusError) and error.name == _CANNOT:
                     log.warning("this systemd-networkd does not describe its links (systemd 251 does)")
+                    self._know()
                     return
                 log.debug("systemd-networkd does not tell its links: %s", error)
                 self._stale = True
@@ -131,11 +138,18 @@ class Networkd:
             self._take(merge(fresh, self._links))
             await asyncio.sleep(_PAUSE_S)
 
+    def _know(self) -> None:
+        """What is known of its links is all there is to know now."""
+        if not self._known:
+            self._known = True
+            self._changed()
+
     def _take(self, links: tuple[NetworkdLink, ...]) -> None:
         before, self._links = self._links, links
+        first, self._known = not self._known, True
         self._files.keep(link.network_file for link in links)
         self._watch_places()
-        if self._is_news() or links != before:
+        if self._is_news() or links != before or first:
             self._changed()
 
     def _is_news(self) -> bool:

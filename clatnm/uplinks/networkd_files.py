@@ -36,8 +36,9 @@ _Version = tuple[Path, int, int, int]
 class NetworkFiles:
     """What the files say, without reading one twice that has not changed."""
 
-    def __init__(self, directories: Sequence[Path] = DIRECTORIES) -> None:
+    def __init__(self, directories: Sequence[Path] = DIRECTORIES, *, backends: tuple[str, ...] = ()) -> None:
         self._directories = tuple(directories)
+        self._backends = backends
         self._read: dict[str, tuple[tuple[_Version, ...], FileSettings]] = {}
         self._said: set[str] = set()
 
@@ -50,7 +51,7 @@ class NetworkFiles:
         versions = tuple(version for path in (file, *self._dropins(file)) if (version := _version(path)))
         if versions == before or not versions or versions[0][0] != file:
             return last
-        settings = settings_from((str(path), _text(path)) for path, *_ in versions)
+        settings = settings_from(((str(path), _text(path)) for path, *_ in versions), backends=self._backends)
         self._read[network_file] = versions, settings
         for problem in settings.problems:
             if problem not in self._said:

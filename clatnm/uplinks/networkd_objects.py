@@ -11,10 +11,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import PurePath
 from typing import Any
 
-from clatnm.config import parse_mode
+from clatnm import config
 from clatnm.errors import ConfigError
 from clatnm.facts import TUNNEL_KINDS
-from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, ToldMode, Uplink
+from clatnm.model import DEVICE_PREFIX, Mode, PrefixCandidate, PrefixSource, Settings, ToldMode, Uplink
 
 NETWORKD = "org.freedesktop.network1"
 NETWORKD_PATH = "/org/freedesktop/network1"
@@ -22,7 +22,11 @@ MANAGER = f"{NETWORKD}.Manager"
 NAME = "systemd-networkd"
 
 # networkd ignores sections that begin with X-, so this one may stand in its own files.
-SECTION, MODE_KEY = "X-Clatnm", "Mode"
+SECTION = "X-Clatnm"
+# Ours are those of connections.d, written as networkd writes its own: FallbackPrefix for fallback-prefix.
+_KEYS = {key.replace("-", ""): key for key in config.CONNECTION_KEYS}
+_KEYS_HINT = "the keys of connections.d without hyphens, as Mode and FallbackPrefix"
+_MODE = "mode"
 
 # Of networkd's own states of a link: the first two are its decision to manage it, the others come before any decision.
 _MANAGED = frozenset({"configuring", "configured"})
@@ -56,10 +60,18 @@ class NetworkdLink:
 class FileSettings:
     """What a .network file and its drop-ins say that concerns us."""
 
-    mode: Mode | None = None
+    told_modes: tuple[ToldMode, ...] = ()
+    """The mode that counts, then those that do not."""
+    own: Settings | None = None
+    """Everything else in our own section; `written` says which fields."""
     ipv4_disabled: bool = False
     problems: tuple[str, ...] = ()
     """Sentences for the log, about our own section."""
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode that counts."""
+        return next((told.mode for told in self.told_modes if told.mode is not None), None)
 
 
 def links_from(description: str) -> tuple[NetworkdLink, ...]:
@@ -171,7 +183,8 @@ def uplink(link: NetworkdLink, settings: FileSettings) -> Uplink:
         uuid=str(uuid.uuid5(_NAMESPACE, f"{file.name}/{link.interface}")),
         name=file.stem or link.interface,
         manager=NAME,
-        told_modes=() if settings.mode is None else (_told(settings.mode),),
+        told_modes=settings.told_modes,
+        settings=settings.own,
         is_vpn=link.is_tunnel,
         ipv4_disabled=settings.ipv4_disabled,
         resolvers=link.resolvers,
@@ -179,42 +192,79 @@ def uplink(link: NetworkdLink, settings: FileSettings) -> Uplink:
     )
 
 
-def _told(mode: Mode) -> ToldMode:
-    return ToldMode(source=f"[{SECTION}] of its .network file", text=str(mode), mode=mode)
+class _OwnSection:
+    """What [X-Clatnm] says in several files: later lines win, and an empty value takes back what was said."""
+
+    def __init__(self, backends: tuple[str, ...]) -> None:
+        self._backends = backends
+        self._mode: ToldMode | None = None
+        self._bad_modes: list[ToldMode] = []
+        self._given: dict[str, Any] = {}
+        self.problems: list[str] = []
+
+    def take(self, place: str, word: str, value: str) -> None:
+        """One line of the section, which stands at `place`: file and line number."""
+        key = _KEYS.get(word.lower().replace("-", ""))
+        try:
+            if key is None:
+                raise ConfigError(f"unknown key {word!r}", hint=_KEYS_HINT)
+            if not value:
+                self._forget(key)
+                return
+            field, meaning = config.setting(key, value, backends=self._backends)
+        except ConfigError as error:
+            self.problems.append(f"{place}: [{SECTION}] {error.what} is ignored ({error.hint})")
+            if key == _MODE:
+                self._bad_modes.append(ToldMode(source=place, text=value, mode=None, fault=error.what))
+            return
+        if key == _MODE:
+            self._mode = ToldMode(source=f"[{SECTION}] at {place}", text=value, mode=meaning)
+        else:
+            self._given[field] = meaning
+
+    def _forget(self, key: str) -> None:
+        if key == _MODE:
+            self._mode = None
+        self._given.pop(config.field_of(key), None)
+
+    def told_modes(self) -> tuple[ToldMode, ...]:
+        return (*([] if self._mode is None else [self._mode]), *self._bad_modes)
+
+    def settings(self) -> Settings | None:
+        return Settings(written=frozenset(self._given), **self._given) if self._given else None
 
 
-def settings_from(files: Iterable[tuple[str, str]]) -> FileSettings:
+def settings_from(files: Iterable[tuple[str, str]], *, backends: tuple[str, ...] = ()) -> FileSettings:
     """Read (name, text) of the .network file and then its drop-ins, in networkd's order: later lines win."""
-    mode: Mode | None = None
+    own = _OwnSection(backends)
     dhcp = ""
     addresses: list[str] = []
-    problems: list[str] = []
     for name, text in files:
-        for section, key, value in assignments(text):
+        for line, section, key, value in assignments(text):
             if (section, key) == ("Network", "DHCP"):
                 dhcp = value.lower()
             elif (section, key) == ("Network", "Address"):
                 addresses = [*addresses, value] if value else []
             elif (section, key) == ("Address", "Address"):
                 addresses.append(value)
-            elif section == SECTION and key != MODE_KEY:
-                problems.append(f"{name}: [{SECTION}] has no key {key!r} (only {MODE_KEY!r}); ignored")
             elif section == SECTION:
-                try:
-                    mode = parse_mode(value) if value else None
-                except ConfigError as error:
-                    problems.append(f"{name}: [{SECTION}] {error}; ignored")
-    disabled = dhcp in _NO_DHCP4 and not any(map(_is_ipv4, addresses))
-    return FileSettings(mode=mode, ipv4_disabled=disabled, problems=tuple(problems))
+                own.take(f"{name}:{line}", key, value)
+    return FileSettings(
+        told_modes=own.told_modes(),
+        own=own.settings(),
+        ipv4_disabled=dhcp in _NO_DHCP4 and not any(map(_is_ipv4, addresses)),
+        problems=tuple(own.problems),
+    )
 
 
-def assignments(text: str) -> Iterator[tuple[str, str, str]]:
-    """(section, key, value) of each line of a systemd configuration file, in order (systemd.syntax(7))."""
-    section, begun = "", ""
-    for line in text.splitlines():
+def assignments(text: str) -> Iterator[tuple[int, str, str, str]]:
+    """(number, section, key, value) of each line of a systemd configuration file, in order (systemd.syntax(7))."""
+    section, begun, first = "", "", 0
+    for number, line in enumerate(text.splitlines(), 1):
         bare = line.strip()
         if bare.startswith(_COMMENTS):
             continue
+        first = first if begun else number
         if line.endswith("\\"):
             begun += line[:-1] + " "
             continue
@@ -223,7 +273,7 @@ def assignments(text: str) -> Iterator[tuple[str, str, str]]:
             section = whole[1:-1]
         elif "=" in whole:
             key, _, value = whole.partition("=")
-            yield section, key.strip(), value.strip()
+            yield first, section, key.strip(), value.strip()
 
 
 def _is_ipv4(text: str) -> bool:

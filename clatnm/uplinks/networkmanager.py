@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from clatnm.dbus import names
@@ -31,6 +31,8 @@ _LEAVING_S = 10.0
 class NetworkManager:
     """A `uplinks.Manager`."""
 
+    name = "NetworkManager"
+
     def __init__(self) -> None:
         self._bus: Bus | None = None
         self._changed: Callable[[], None] = lambda: None
@@ -40,6 +42,7 @@ class NetworkManager:
         self._backlog: list[Signal] | None = None
         self._last: tuple[Uplink, ...] = ()
         self._present = False
+        self._managed: Collection[str] | None = None
         self._gateways = VpnGateways()
         self._faults: dict[str, frozenset[ToldMode]] = {}
         self._fetching: set[str] = set()
@@ -56,6 +59,15 @@ class NetworkManager:
         self._last = fresh
         self._complain(fresh)
         return fresh
+
+    def managed(self) -> Collection[str] | None:
+        """The interfaces that it manages, with those that it managed last while it is away or starting; None until it
+        has said so, where it runs."""
+        if self._present:
+            found = nm_objects.managed(self._objects)
+            starting = nm_objects.is_starting(self._objects)
+            self._managed = found.union(self._managed or ()) if starting else found
+        return self._managed
 
     def _complain(self, uplinks: tuple[Uplink, ...]) -> None:
         """Log modes that do not count: once, for as long as they stand there, however often the connection goes."""
@@ -77,6 +89,7 @@ class NetworkManager:
         self._owner = await bus.follow(NM)
         if not self._owner:
             log.info("NetworkManager is not running; waiting for it")
+            self._managed = self._managed or frozenset()
             return
         await self._load(bus)
 
@@ -112,7 +125,7 @@ class NetworkManager:
 
     def _away(self) -> None:
         """From here on, and until all is known again, what is known now counts."""
-        self._last = self.uplinks()
+        self._last, self._managed = self.uplinks(), self.managed()
         self._present = False
 
     async def _load_unless_gone(self, bus: Bus) -> None:

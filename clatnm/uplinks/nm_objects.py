@@ -27,6 +27,8 @@ SETTINGS_CONNECTION = f"{NM}.Settings.Connection"
 # NMActiveConnectionState: only these two carry traffic. A connection that is activating already has its IPv6
 # address and route more than a second before it counts as activated (duplicate address detection).
 _ACTIVATING, _ACTIVATED = 1, 2
+# NMActivationStateFlags and NMDeviceState
+_EXTERNAL, _UNMANAGED = 0x80, 10
 _CONFIGS = ("Ip4Config", "Ip6Config")
 # Types whose traffic goes through another uplink.
 _TUNNELS = frozenset({"vpn", "wireguard", "tun", "ip-tunnel", "vxlan"})
@@ -69,6 +71,24 @@ def _interface(objects: Objects, path: str, interface: str) -> Mapping[str, Any]
 def is_starting(objects: Objects) -> bool:
     """NetworkManager still brings up what it will bring up at its own start."""
     return bool(_interface(objects, NM_PATH, NM).get("Startup", True))
+
+
+def managed(objects: Objects) -> frozenset[str]:
+    """The interfaces that NetworkManager manages, which is more than having seen what others have done there."""
+    foreign = {
+        device
+        for interfaces in objects.values()
+        if int(interfaces.get(ACTIVE, {}).get("StateFlags", 0)) & _EXTERNAL
+        for device in interfaces[ACTIVE].get("Devices", ())
+    }
+    devices = ((path, interfaces[DEVICE]) for path, interfaces in objects.items() if DEVICE in interfaces)
+    return frozenset(
+        str(name)
+        for path, device in devices
+        if path not in foreign and int(device.get("State", 0)) > _UNMANAGED
+        for name in {device.get("Interface"), device.get("IpInterface")}
+        if name
+    )
 
 
 def is_leaving(objects: Objects, signal: Signal) -> bool:

@@ -44,6 +44,7 @@ _PARTS = {
     "attachment": "Attachment",
     "networkd": "Networkd",
     "networkmanager": "NetworkManager",
+    "plain": "Plain",
     "monitor": "Monitor",
 }
 
@@ -118,7 +119,9 @@ class Stage:
             monkeypatch.setattr(observer, kind, lambda *_, name=name, **__: self.parts[name])
         self.followed: list[tuple[Any, Callable[[], None]]] = []
         """Each bus on which the managers are followed, and whom they tell of changes."""
-        monkeypatch.setattr(observer, "Managers", lambda _: SimpleNamespace(uplinks=self._uplinks, attach=self._attach))
+        self.managed: frozenset[str] | None = frozenset()
+        all_of_them = SimpleNamespace(uplinks=self._uplinks, attach=self._attach, managed=lambda: self.managed)
+        monkeypatch.setattr(observer, "Managers", lambda _: all_of_them)
         monkeypatch.setattr(sockets, "users", self._count)
         host: Any = SimpleNamespace(do=self._do)
         self.observer = Observer(host, clock=self.now, changed=self._changed)

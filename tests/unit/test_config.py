@@ -57,6 +57,7 @@ ACCEPTED: dict[str, tuple[str, Settings]] = {
     ),
     "drain": ("[clatnm]\ndrain = 0\n", Settings(drain_s=0)),
     "vpn": ("[clatnm]\nvpn = Bypass\n", Settings(vpn=AroundVpn.BYPASS)),
+    "interfaces": ("[clatnm]\ninterfaces = eth0, wlan* eth0\n", Settings(interfaces=("eth0", "wlan*"))),
 }
 
 
@@ -129,6 +130,18 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
         )
         for address in ("127.0.0.53", "::1", "ff02::fb", "::", "0.0.0.0")
     },
+    "interface-with-a-path": (
+        "[clatnm]\ninterfaces = eth0 /dev/x\n",
+        2,
+        "no interface has the name '/dev/x'",
+        "names or patterns, as eth0 or wlan*",
+    ),
+    "interface-of-our-own": (
+        "[clatnm]\ninterfaces = clat-eth0\n",
+        2,
+        "'clat-eth0' leads to no network",
+        "the interfaces that do, as eth0 or wlan*",
+    ),
     "unknown-key": ("[clatnm]\nmode = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
     "key-that-another-begins-with": ("[clatnm]\nmode = no\nmod = no\n", 3, "unknown key 'mod'", KEYS),
     "key-in-a-comment-before": ("[clatnm]\n# modus = no\nmodus = no\n", 3, "unknown key 'modus'", KEYS),
@@ -344,6 +357,24 @@ def test_connection_file_goes_over_the_common_one(tmp_path: Path) -> None:
 def test_mistake_in_a_connection_file_names_that_file(tmp_path: Path) -> None:
     file = connection_file(tmp_path, "[clatnm]\n\nmodus = no\n")
     with pytest.raises(ConfigError, match=f"^{file}:3: unknown key 'modus'"):
+        config.load(tmp_path, backends=BACKENDS)
+
+
+def test_connection_file_of_a_plain_interface_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "clatnm.conf").write_text("[clatnm]\ninterfaces = eth0 wlan*\n", encoding="utf-8")
+    for name in ("eth0", "wlan1"):
+        connection_file(tmp_path, "[clatnm]\nmode = no\n", name=f"{name}.conf")
+    loaded = config.load(tmp_path, backends=BACKENDS)
+    assert loaded.interfaces == ("eth0", "wlan*")
+    assert [loaded.of(name).mode for name in ("eth0", "wlan1", "eth1")] == [Mode.NO, Mode.NO, Mode.AUTO]
+    file = connection_file(tmp_path, "[clatnm]\n", name="eth1.conf")
+    with pytest.raises(ConfigError, match=f"^{file}: the name is not .* name the interface in `interfaces`"):
+        config.load(tmp_path, backends=BACKENDS)
+
+
+def test_connection_file_cannot_say_what_holds_for_all(tmp_path: Path) -> None:
+    file = connection_file(tmp_path, "[clatnm]\ninterfaces = eth0\n")
+    with pytest.raises(ConfigError, match=f"^{file}:2: unknown key 'interfaces'"):
         config.load(tmp_path, backends=BACKENDS)
 
 

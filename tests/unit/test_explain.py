@@ -111,6 +111,11 @@ OWN_FILE = f"/etc/clatnm/connections.d/{UUID}.conf"
             a_world(uplinks=[NETWORKD]), "`Mode=no` in a section [X-Clatnm] of its .network file", id="networkd-on"
         ),
         pytest.param(
+            a_world(uplinks=[replace(NETWORKD, manager="nobody", uuid=NETWORKD.interface)]),
+            f"`mode = no` in /etc/clatnm/connections.d/{NETWORKD.interface}.conf",
+            id="plain-interface",
+        ),
+        pytest.param(
             a_world(settings=Settings(connections={UUID: Settings(mode=Mode.NO, written=frozenset({"mode"}))})),
             f"Switch it on: `mode = auto` in {OWN_FILE}",
             id="own-file",
@@ -272,3 +277,24 @@ def test_forced_clat_is_explained_as_such() -> None:
 def test_check_that_is_switched_off_is_not_asked() -> None:
     found = told(a_world(settings=Settings(plat_check=False)))
     assert [row["reason"] for row in found["questions"] if row["answer"] == "not asked"] == ["plat-unreachable"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "manager", "why", "change"),
+    [
+        pytest.param("eth0", "", "nobody manages it, neither", "`interfaces = eth0` in /etc/clatnm/", id="nobody"),
+        pytest.param("eth0", "NetworkManager", "no connection is active on it", "nmcli device connect eth0", id="idle"),
+        pytest.param("eth0", "systemd-networkd", "systemd-networkd manages it", "is a part of", id="port-of-a-bridge"),
+        pytest.param("lo", "", "this machine alone", "Nothing.", id="loopback"),
+        pytest.param("clat-eth0", "", "made by clatnm", "clatnm status", id="our-own"),
+        pytest.param("a b", "", "nobody", "interfaces = 'a b'", id="odd-name"),
+    ],
+)
+def test_interface_without_a_connection_is_explained(interface: str, manager: str, why: str, change: str) -> None:
+    found = explain.unfollowed(interface, manager)
+    assert found.keys() == told(a_world()).keys()
+    assert why in found["explanation"]
+    assert change in found["change"]
+    text = explain.as_text(found).splitlines()
+    assert text[0].startswith(f"{interface} has no CLAT: ")
+    assert text[-1].strip() == found["change"]

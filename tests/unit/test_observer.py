@@ -62,6 +62,33 @@ def test_prefixes_are_those_of_all_who_know_one(play: Play) -> None:
     play(scene)
 
 
+def test_settings_of_a_connection_itself_hold_for_it(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        own = Settings(prefix=WELL_KNOWN, dns64=False, written=frozenset({"prefix", "dns64"}))
+        stage.uplinks = (replace(an_uplink(), settings=own),)
+        world = await stage.look()
+        assert [candidate.prefix for candidate in world.prefixes["wlan0"]] == [WELL_KNOWN]
+        assert not world.settings.of(an_uplink().uuid).dns64
+        assert world.settings.dns64
+
+    play(scene)
+
+
+def test_plain_interfaces_are_told_what_is_somebodys(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.settings, stage.managed = Settings(interfaces=("eth*",)), None
+        await stage.look()
+        assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, None)
+        stage.observer.without_bus()
+        await stage.look()
+        assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, ())
+        stage.managed = frozenset({"wlan0"})
+        await stage.look()
+        assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, {"wlan0"})
+
+    play(scene)
+
+
 # The links
 
 

@@ -61,6 +61,7 @@ class FakeObserver:
         self.changed = changed
         self.looks: list[float] = []
         self.forgotten = 0
+        self.managers: dict[str, str] = {}
         self.probed: list[str] = []
         self.counted: list[tuple[str, Mapping[str, Any]]] = []
         self.closed = False
@@ -73,6 +74,12 @@ class FakeObserver:
 
     async def attach(self, bus: FakeBus) -> None:
         self._stage.said.append("attached")
+
+    def without_bus(self) -> None:
+        self._stage.said.append("without bus")
+
+    def manager_of(self, interface: str) -> str:
+        return self.managers.get(interface, "")
 
     async def look(self, settings: Settings, running: Mapping[str, Running]) -> None:
         self.looks.append(self._stage.now())
@@ -125,7 +132,7 @@ class Stage:
         await Daemon(config_dir=self._directory, state_dir=self._directory).run()
 
     def _put(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def observe(_: object, *, clock: object, changed: Callable[[], None]) -> FakeObserver:
+        def observe(_: object, *, changed: Callable[[], None], **__: object) -> FakeObserver:
             self.observer = FakeObserver(self, changed=changed)
             return self.observer
 

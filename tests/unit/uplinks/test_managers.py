@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,9 @@ class FakeManager:
             raise self.error
         self.attached = True
 
+    def managed(self) -> Collection[str] | None:
+        return self.interfaces if self.attached else None
+
     def uplinks(self) -> tuple[Uplink, ...]:
         return tuple(Uplink(interface=i, uuid=f"{self.name}/{i}", name=i, manager=self.name) for i in self.interfaces)
 
@@ -48,6 +51,17 @@ def test_interface_of_two_managers_is_the_first_ones() -> None:
         assert [uplink.uuid for uplink in managers.uplinks()] == ["one/eth1", "two/eth2", "one/eth3"]
 
     run(work())
+
+
+def test_what_is_managed_is_known_when_all_have_said_it() -> None:
+    one, two = FakeManager("one", "eth1"), FakeManager("two", "eth2")
+    managers = Managers([one, two])
+    one.attached = True
+    assert managers.managed() is None
+    assert [managers.manager_of(interface) for interface in ("eth1", "eth2")] == ["one", ""]
+    two.attached = True
+    assert managers.managed() == {"eth1", "eth2"}
+    assert [managers.manager_of(interface) for interface in ("eth2", "eth3")] == ["two", ""]
 
 
 def test_manager_that_is_slow_keeps_no_other_waiting(private_bus: object) -> None:

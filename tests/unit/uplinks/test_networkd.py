@@ -224,6 +224,35 @@ def test_resolvers_and_prefixes_of_a_link_are_kept_up_to_date(play: Play) -> Non
     play(scene)
 
 
+def test_what_it_manages_is_not_known_before_it_has_been_read(play: Play) -> None:
+    async def scene(fake: FakeNetworkd, follower: Follower) -> None:
+        assert follower.manager.managed() is None
+        await follower.attach()
+        await follower.sees("up0")
+        assert follower.manager.managed() == {"up0"}
+
+    play(scene, attached=False)
+
+
+@pytest.mark.parametrize("how", ["absent", "old", "without-links"])
+def test_networkd_that_manages_nothing_is_told_as_such(play: Play, how: str) -> None:
+    async def scene(fake: FakeNetworkd, follower: Follower) -> None:
+        if how == "absent":
+            fake.stop()
+        elif how == "old":
+            fake.refuse = "org.freedesktop.DBus.Error.UnknownMethod"
+        else:
+            fake.links.clear()
+        await follower.attach()
+        await until(lambda: follower.manager.managed() is not None)
+        assert follower.manager.managed() == set()
+        assert follower.history, "whoever waits for that is told"
+        if how == "absent":
+            await fake.start()
+
+    play(scene, attached=False)
+
+
 # Files
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clatnm.model import Mode, PrefixCandidate, PrefixSource
+from clatnm import config
+from clatnm.model import AroundVpn, Mode, PrefixCandidate, PrefixSource, Settings, ToldMode
 from clatnm.uplinks.networkd_objects import (
     FileSettings,
     NetworkdLink,
@@ -199,7 +200,8 @@ def test_undecided_link_that_was_not_known_is_not_told(changes: dict[str, Any]) 
 
 
 def test_connection_has_a_stable_id_of_file_and_interface() -> None:
-    one = uplink(only(), FileSettings(mode=Mode.NO, ipv4_disabled=True))
+    told = ToldMode(source="here", text="no", mode=Mode.NO)
+    one = uplink(only(), FileSettings(told_modes=(told,), ipv4_disabled=True))
     assert (one.interface, one.name, one.manager) == ("up0", "20-up0", "systemd-networkd")
     assert (one.mode, one.ipv4_disabled) == (Mode.NO, True)
     assert one.uuid == uplink(only(Index=9, NetworkFile="/etc/systemd/network/20-up0.network"), FileSettings()).uuid
@@ -229,12 +231,83 @@ def test_mode_is_read_as_networkd_would(texts: list[str], mode: Mode | None) -> 
 
 
 def test_mode_that_is_none_is_told_and_ignored() -> None:
-    settings = settings_from([("a.network", "[X-Clatnm]\nMode=no\n"), ("b.conf", "[X-Clatnm]\nMode=sometimes\n")])
+    settings = settings_from([("a.network", "[X-Clatnm]\nMode=no\n"), ("b.conf", "#\n[X-Clatnm]\nMode=sometimes\n")])
     assert settings.mode is Mode.NO
+    assert [(told.source, told.text, told.mode) for told in settings.told_modes] == [
+        ("[X-Clatnm] at a.network:2", "no", Mode.NO),
+        ("b.conf:3", "sometimes", None),
+    ]
     (problem,) = settings.problems
-    assert problem.startswith("b.conf: [X-Clatnm] mode 'sometimes' is unknown")
-    (problem,) = settings_from([("a.network", "[X-Clatnm]\nmode=no\n")]).problems
-    assert problem == "a.network: [X-Clatnm] has no key 'mode' (only 'Mode'); ignored"
+    assert problem == "b.conf:3: [X-Clatnm] mode 'sometimes' is unknown is ignored (one of: auto, force, no)"
+
+
+EVERY_KEY = """\
+[X-Clatnm]
+Mode=auto
+Backend=tun
+Prefix=64:ff9b::/96
+FallbackPrefix=2001:db8:64::/96
+DNS64=no
+DNS64Servers=2001:db8::53 192.0.2.53
+PLATCheck=yes
+PLATCheckTargets=192.0.2.1
+Drain=60
+VPN=bypass
+"""
+
+
+def test_every_setting_of_a_connection_can_stand_in_the_section() -> None:
+    settings = settings_from([("a.network", EVERY_KEY)], backends=("tun",))
+    assert settings.problems == ()
+    assert settings.own == Settings(
+        backend="tun",
+        prefix=IPv6Network("64:ff9b::/96"),
+        fallback_prefix=IPv6Network("2001:db8:64::/96"),
+        dns64=False,
+        dns64_servers=(IPv6Address("2001:db8::53"), IPv4Address("192.0.2.53")),
+        plat_check=True,
+        plat_check_targets=(IPv4Address("192.0.2.1"),),
+        drain_s=60,
+        vpn=AroundVpn.BYPASS,
+        written=settings.own.written if settings.own else frozenset(),
+    )
+
+
+@pytest.mark.parametrize("key", config.CONNECTION_KEYS)
+def test_key_of_connections_d_is_known_with_and_without_hyphens(key: str) -> None:
+    for word in (key, key.replace("-", ""), key.upper()):
+        text = f"[X-Clatnm]\n{word}=\n"
+        assert settings_from([("a.network", text)]) == settings_from([("a.network", "")])
+
+
+def test_later_setting_wins_and_an_empty_one_takes_it_back() -> None:
+    files = [("a.network", "[X-Clatnm]\nDrain=5\nPrefix=64:ff9b::/96\n"), ("b.conf", "[X-Clatnm]\nDrain=6\nPrefix=\n")]
+    own = settings_from(files).own
+    assert own == Settings(drain_s=6, written=frozenset({"drain_s"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param("Prefix=64:ff9b::/97", "a NAT64 prefix, as 64:ff9b::/96", id="rfc6052-2.2-length"),
+        pytest.param("Drain=soon", "'soon' is no number of seconds", id="seconds"),
+        pytest.param("Backend=magic", "unknown backend 'magic'", id="backend"),
+        pytest.param("Modus=no", "unknown key 'Modus'", id="unknown-key"),
+        pytest.param("Interfaces=eth0", "unknown key 'Interfaces'", id="key-for-all"),
+    ],
+)
+def test_setting_that_makes_no_sense_is_named_with_its_line(line: str, said: str) -> None:
+    settings = settings_from([("a.network", f"[Match]\nName=up0\n\n[X-Clatnm]\nMode=no\n{line}\n")])
+    assert (settings.mode, settings.own) == (Mode.NO, None)
+    (problem,) = settings.problems
+    assert problem.startswith("a.network:6: [X-Clatnm] ")
+    assert said in problem
+    assert "\n" not in problem
+
+
+def test_line_over_several_is_where_it_begins() -> None:
+    (problem,) = settings_from([("a.network", "[X-Clatnm]\nDrain=\\\n# why\nsoon\nMode=no\n")]).problems
+    assert problem.startswith("a.network:2: ")
 
 
 @pytest.mark.parametrize(
@@ -260,8 +333,10 @@ def test_ipv4_is_disabled_where_no_file_asks_for_it(lines: str, disabled: bool) 
 
 @given(st.text())
 def test_any_text_is_taken_for_a_file(text: str) -> None:
-    for section, key, value in assignments(text):
-        assert (section, key, value) == (section, key.strip(), value.strip())
+    lines = len(text.splitlines())
+    for number, _, key, value in assignments(text):
+        assert (key, value) == (key.strip(), value.strip())
+        assert 1 <= number <= lines
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8))

@@ -325,3 +325,28 @@ def test_other_connection_of_the_same_device_waits_for_its_profile(change: dict[
     before = an_active() | a_device()
     last = nm_objects.uplinks_from(before, any_profiles(before))
     assert nm_objects.reading_again(an_active(**change) | a_device(), {}, last) == ()
+
+
+# What it manages
+
+
+@pytest.mark.parametrize(
+    ("device", "active", "expected"),
+    [
+        pytest.param({}, {}, {"eth1"}, id="activated"),
+        pytest.param({"State": 20}, {"Devices": []}, {"eth1"}, id="unplugged"),
+        pytest.param({"State": 30}, {"Devices": []}, {"eth1"}, id="idle"),
+        pytest.param({"State": 10}, {"Devices": []}, set(), id="unmanaged"),
+        pytest.param({"State": 0}, {"Devices": []}, set(), id="not-looked-at-yet"),
+        pytest.param({}, {"StateFlags": 0x80 | 28}, set(), id="connected-externally"),
+        pytest.param({"Interface": "cdc-wdm0", "IpInterface": "wwan0"}, {}, {"cdc-wdm0", "wwan0"}, id="modem"),
+        pytest.param({"IpInterface": ""}, {}, {"eth1"}, id="no-ip-interface"),
+    ],
+)
+def test_interface_is_managed_or_not(device: dict[str, Any], active: dict[str, Any], expected: set[str]) -> None:
+    assert nm_objects.managed(the_manager() | an_active(**active) | a_device(**device)) == expected
+
+
+def test_recorded_interfaces_are_managed_but_not_a_foreign_one() -> None:
+    assert nm_objects.managed(START) >= {"up0", "up1"}
+    assert "tunx" not in nm_objects.managed(BY_NAME["foreign"].objects)
