@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clatnm.errors import ConfigError, TranslatorError
+from clatnm.proto.eam import EamTable
 from clatnm.translators.base import Ended
 from clatnm.worker import launch, wire
 from clatnm.worker.wire import WorkerConfig
@@ -65,6 +66,7 @@ class WorkerProcess:
         self._control = control
         self._ready: asyncio.Future[None] = loop.create_future()
         self._counters: asyncio.Future[Mapping[str, Any]] | None = None
+        self._mappings: EamTable | None = None
         self._error = ""
         self._collision = ""
         self._unfit = False
@@ -91,6 +93,7 @@ class WorkerProcess:
         """Give it its descriptors and configuration and wait until it translates. TranslatorError."""
         try:
             wire.send_start(self._control, config, descriptors)
+            self._mappings = config.mappings
             await asyncio.wait_for(asyncio.shield(self._ready), _READY_S)
         except (OSError, asyncio.TimeoutError) as error:
             raise TranslatorError("the translator process does not become ready") from error
@@ -98,7 +101,8 @@ class WorkerProcess:
     def update(self, config: WorkerConfig) -> None:
         """Replace its configuration. TranslatorError when it no longer listens."""
         try:
-            wire.send_update(self._control, config)
+            wire.send_update(self._control, config, known=self._mappings)
+            self._mappings = config.mappings
         except OSError as error:
             raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
 

@@ -17,7 +17,6 @@ from types import FrameType
 from clatnm.errors import ClatnmError, ConfigError
 from clatnm.worker import privileges, wire
 from clatnm.worker.loop import Worker
-from clatnm.worker.wire import WorkerConfig
 
 _USAGE_STATUS = 2
 
@@ -50,9 +49,7 @@ def main(arguments: list[str]) -> int:
 
 def _start(control: socket.socket) -> Worker | None:
     """The worker that the first message asks for; None when it is not to be."""
-    data, descriptors, flags, _ = socket.recv_fds(
-        control, wire.MESSAGE_BYTES, wire.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-    )
+    data, descriptors, complete = wire.receive(control)
     if not data:
         return None
     op, fields = wire.decode(data)
@@ -60,8 +57,8 @@ def _start(control: socket.socket) -> Worker | None:
         return None
     if op != "start":
         raise ConfigError(f"control message: {op!r} before start")
-    config = WorkerConfig.from_json(fields.get("config"))
-    if len(descriptors) < 2 + config.relayed or flags & socket.MSG_CTRUNC:
+    config = wire.read_config(fields, descriptors)
+    if len(descriptors) < 2 + config.relayed or not complete:
         raise ConfigError("start came without the descriptors of TUN and uplink")
     tun_fd, uplink_fd, *held = descriptors
     relay = socket.socket(fileno=held.pop()) if config.relayed else None

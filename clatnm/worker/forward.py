@@ -47,6 +47,7 @@ class Forwarder:
         self._link = link
         self._counters = counters
         self._hooked, self._expecting = config.hooked, config.expecting
+        self._mappings = config.mappings
         self._from_tun = _Buffer(read_at=_IPV4_AT - vnet.SIZE)
         self._from_uplink = _Buffer(read_at=_IPV6_AT - link.header_bytes - vnet.SIZE)
         ipv6_at = link.header_bytes + 40
@@ -58,6 +59,7 @@ class Forwarder:
     def reconfigure(self, config: WorkerConfig) -> None:
         """Translate by another config from the next packet on. The kind of link stays."""
         self._hooked, self._expecting = config.hooked, config.expecting
+        self._mappings = config.mappings
         self._inplace = _inplace(config)
         self._slow.reconfigure(config)
 
@@ -160,11 +162,12 @@ class Forwarder:
         return self._inplace.to_ipv4(buf, _IPV6_AT, len(buf), partial, gso_size) != DECLINED
 
     def _odd_from_uplink(self, data: bytes) -> None:
+        """Of many mappings, the socket's filter knows no more than where they are: it may hear what is the host's."""
         link_bytes = self._link.header_bytes
         ip = vnet.SIZE + link_bytes
         if data[ip + 6 : ip + 7] == _ICMPV6 and data[ip + 40 : ip + 41] in _NEIGHBOUR:
             self._link.receive(data[vnet.SIZE :], boottime())
-        else:
+        elif self._mappings is None or self._mappings.packed_to_v4(data[ip + 24 : ip + 40]) is not None:
             self._slow.to_ipv4(data, link_bytes=link_bytes, forward=self._write_tun, reply=self._send_uplink)
 
     def _send_uplink(self, packet: bytes, flow: Flow, now: float) -> bool:
@@ -197,4 +200,5 @@ def _inplace(config: WorkerConfig) -> InPlace:
         ipv4_mtu_bytes=ipv4_mtu_bytes(config),
         well_known_strict=config.well_known_strict,
         first_ident=random_ident(),
+        mappings=config.mappings,
     )

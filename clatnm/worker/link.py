@@ -3,6 +3,7 @@
 
 The CLAT address is unknown to the kernel, so all of RFC 4861 that concerns it happens here: finding the gateway,
 answering for the address, asking whether somebody else has it. Translation starts at once meanwhile (RFC 4429).
+With mappings it answers for each of their addresses, too; only its own is checked for duplicates.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from ipaddress import IPv6Address
 from typing import Final, Protocol
 
 from clatnm.errors import ParseError
-from clatnm.proto.ndp import NeighborAdvert, parse_neighbor
+from clatnm.proto.eam import EamTable
+from clatnm.proto.ndp import NeighborAdvert, NeighborSolicit, parse_neighbor
 from clatnm.proto.neighbor import MAX_MULTICAST_SOLICIT, RETRANS_TIMER_S, DuplicateCheck, NextHop, Responder
 from clatnm.worker.counters import Counters, Loss
 from clatnm.worker.port import Port
@@ -100,6 +102,7 @@ class EthernetLink:
         self._gateway: IPv6Address | None = None
         self._last_mac: bytes | None = None  # the gateway's before `reconfigure`
         self._identity: tuple[IPv6Address, bytes] | None = None
+        self._mappings: EamTable | None = None
         self._responder: Responder | None = None
         self._check: DuplicateCheck | None = None
         self._conflict = False
@@ -109,6 +112,7 @@ class EthernetLink:
     def reconfigure(self, config: WorkerConfig, now: float) -> None:
         """Take the addresses of `config`; a new CLAT address (or MAC) is checked for duplicates first."""
         assert config.link_address is not None
+        self._mappings = config.mappings
         identity = (config.clat_v6, config.link_address)
         if identity == self._identity and config.gateway == self._gateway:
             return
@@ -184,11 +188,19 @@ class EthernetLink:
                 return
             for hop in self._hops.values():
                 hop.next_hop.on_solicit(message, now)
-            source = frame[6:12]
-            answer = self._responder.answer(message, frame_source=source, optimistic=not self._check.done(now))
+            answer = self._answer(message, frame[6:12], optimistic=not self._check.done(now))
             if answer is not None:
                 self._send((answer,))
         self._found(now)
+
+    def _answer(self, solicit: NeighborSolicit, frame_source: bytes, *, optimistic: bool) -> bytes | None:
+        assert self._identity is not None and self._responder is not None
+        own, link_address = self._identity
+        if solicit.target == own:
+            return self._responder.answer(solicit, frame_source=frame_source, optimistic=optimistic)
+        if self._mappings is None or self._mappings.to_ipv4(solicit.target) is None:
+            return None
+        return Responder(solicit.target, link_address).answer(solicit, frame_source=frame_source)
 
     def tick(self, now: float, *, used: bool) -> None:
         """Send the solicitations that are due. `used`: packets went out behind `header` since the last call."""

@@ -122,7 +122,7 @@ class Worker:
     def _obey(self) -> bool:
         """Follow one order; False when it is time to go."""
         try:
-            data = self._control.recv(wire.MESSAGE_BYTES)
+            data, descriptors, _ = wire.receive(self._control)
         except ConnectionError:
             return False
         if not data:
@@ -133,7 +133,7 @@ class Worker:
         if op == "counters":
             self._tell("counters", **self._counters.snapshot())
         elif op == "update":
-            self._update(WorkerConfig.from_json(fields.get("config")))
+            self._update(wire.read_config(fields, descriptors, known=self._config.mappings))
         else:
             raise ConfigError(f"control message: unknown operation {op!r}")
         return True

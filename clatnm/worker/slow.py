@@ -82,7 +82,7 @@ class SlowPath:
 def _siit_config(config: WorkerConfig) -> SiitConfig:
     return SiitConfig(
         prefix=config.prefix,
-        eam=EamTable([host_pair(config.clat_v4, config.clat_v6)]),
+        eam=EamTable([host_pair(config.clat_v4, config.clat_v6)]) if config.mappings is None else config.mappings,
         ipv6_mtu_bytes=config.ipv6_mtu_bytes,
         ipv4_mtu_bytes=ipv4_mtu_bytes(config),
         icmp_source=config.icmp_source,

@@ -4,15 +4,19 @@
 The socket is AF_UNIX SOCK_SEQPACKET, so a message is whole or absent. Both ends import this file.
 
     supervisor -> worker   start {config} with the descriptors TUN, uplink socket, others merely to be held,
-                                 and last, if `relayed`, the socket to the other program
+                                 then, if `relayed`, the socket to the other program
                            update {config} · counters · stop
+                           The last descriptor of a config with `table` true is a file with its mappings, which are
+                           too many for a message; one with `table` false keeps those that the worker has.
     worker -> supervisor   ready · counters {...} · conflict {address} · error {what, hint}, then exit status 1
 """
 
 from __future__ import annotations
 
 import array
+import fcntl
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
 from clatnm.errors import ConfigError, ParseError
+from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import parse_prefix
 
 MESSAGE_BYTES = 65536  # the largest message either end reads
@@ -30,6 +35,7 @@ DUMMY_ICMP_SOURCE = IPv4Address("192.0.0.8")  # RFC 7600 4.8: source of ICMP err
 PROGRAM_V6 = IPv6Address("100::c1a7")
 
 _MAX_MTU = 65536
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _MAC_BYTES = 6
 
 
@@ -43,6 +49,7 @@ class WorkerConfig:
     the start on: they also take what is to be sent from there. By an update: whoever has begun to send goes on.
     `expecting`: such hooks are about to come.
     `relayed`: another program translates, behind a socket of its own.
+    `mappings`: the addresses of translated traffic; None for a CLAT, which has its one pair.
     """
 
     clat_v4: IPv4Address
@@ -57,6 +64,7 @@ class WorkerConfig:
     hooked: bool = False
     expecting: bool = False
     relayed: bool = False
+    mappings: EamTable | None = None
 
     def __post_init__(self) -> None:
         if not self.uplink:
@@ -74,7 +82,7 @@ class WorkerConfig:
             raise ConfigError(f"link_address {self.link_address.hex()} is not the MAC address of a station")
 
     def to_json(self) -> dict[str, Any]:
-        """The config as JSON values; `from_json` is its inverse."""
+        """The config as JSON values; `from_json` is its inverse, but for the mappings, which go by themselves."""
         return {
             "clat_v4": str(self.clat_v4),
             "clat_v6": str(self.clat_v6),
@@ -88,15 +96,22 @@ class WorkerConfig:
             "hooked": self.hooked,
             "expecting": self.expecting,
             "relayed": self.relayed,
+            "mapped": self.mappings is not None,
         }
 
     @classmethod
-    def from_json(cls, value: object) -> WorkerConfig:
-        """The config in a decoded JSON object; ConfigError names the key that is missing, unknown or wrong."""
+    def from_json(cls, value: object, *, mappings: EamTable | None = None) -> WorkerConfig:
+        """The config in a decoded JSON object; ConfigError names the key that is missing, unknown or wrong.
+
+        `mappings`: those that it is to have if it says that it has some.
+        """
         if not isinstance(value, dict):
             raise ConfigError("config is not a JSON object")
         fields = _Fields(value)
         link_address, gateway = fields.text_or_none("link_address"), fields.text_or_none("gateway")
+        mapped = fields.flag("mapped", default=False)
+        if mapped and mappings is None:
+            raise ConfigError("config: its mappings did not come")
         try:
             config = cls(
                 clat_v4=IPv4Address(fields.text("clat_v4")),
@@ -111,6 +126,7 @@ class WorkerConfig:
                 hooked=fields.flag("hooked", default=False),
                 expecting=fields.flag("expecting", default=False),
                 relayed=fields.flag("relayed", default=False),
+                mappings=mappings if mapped else None,
             )
         except (ValueError, ParseError) as error:
             raise ConfigError(f"config: {error}") from None
@@ -137,13 +153,64 @@ def decode(data: bytes) -> tuple[str, dict[str, Any]]:
 
 def send_start(control: socket.socket, config: WorkerConfig, descriptors: Sequence[int]) -> None:
     """Hand over `descriptors`, in the order given above, with the first config. OSError may leave."""
-    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
-    control.sendmsg([encode("start", config=config.to_json())], [rights])
+    _send(control, "start", config, descriptors, table=config.mappings)
 
 
-def send_update(control: socket.socket, config: WorkerConfig) -> None:
-    """Replace the whole config of a running worker. OSError may leave."""
-    control.send(encode("update", config=config.to_json()))
+def send_update(control: socket.socket, config: WorkerConfig, *, known: EamTable | None = None) -> None:
+    """Replace the whole config of a running worker, which has the mappings `known`. OSError may leave."""
+    _send(control, "update", config, (), table=None if config.mappings == known else config.mappings)
+
+
+def _send(
+    control: socket.socket, op: str, config: WorkerConfig, descriptors: Sequence[int], *, table: EamTable | None
+) -> None:
+    message = encode(op, config=config.to_json(), table=table is not None)
+    file = None if table is None else _sealed(table.to_bytes())
+    try:
+        rights = [*descriptors, *([] if file is None else [file])]
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", rights).tobytes())] if rights else []
+        control.sendmsg([message], ancillary)
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _sealed(data: bytes) -> int:
+    """A file in memory that nobody can change any more. OSError."""
+    file = os.memfd_create("mappings", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with os.fdopen(file, "wb", closefd=False) as stream:
+            stream.write(data)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def receive(control: socket.socket) -> tuple[bytes, list[int], bool]:
+    """A message, the descriptors that came with it, and whether these are all. No data: nobody is there any more."""
+    data, descriptors, flags, _ = socket.recv_fds(control, MESSAGE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    return data, descriptors, not flags & socket.MSG_CTRUNC
+
+
+def read_config(fields: Mapping[str, Any], descriptors: list[int], *, known: EamTable | None = None) -> WorkerConfig:
+    """The config of a `start` or `update`; takes the file with its mappings from `descriptors`. ConfigError.
+
+    `known`: the mappings that the worker has already.
+    """
+    mappings = known
+    if fields.get("table") is True:
+        if not descriptors:
+            raise ConfigError("config: its mappings did not come")
+        with os.fdopen(descriptors.pop(), "rb") as stream:
+            stream.seek(0)  # the place is shared with whoever wrote it
+            data = stream.read()
+        try:
+            mappings = EamTable.from_bytes(data)
+        except ParseError as error:
+            raise ConfigError(f"config: {error}") from None
+    return WorkerConfig.from_json(fields.get("config"), mappings=mappings)
 
 
 class _Fields:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worker_packets import UDP, ipv6, udp
 
+from clatnm.proto.eam import EamTable
 from clatnm.proto.ndp import (
     NeighborAdvert,
     NeighborSolicit,
@@ -341,3 +342,44 @@ def test_plain_link_sends_without_header_and_asks_nobody() -> None:
 def test_solicited_node_group_is_where_the_probe_goes(bench: Bench) -> None:
     probe = bench.port.take()[0]
     assert probe[10:16] == b"\x33\x33" + solicited_node(CLAT).packed[12:]
+
+
+MAPPED = IPv6Address("2001:db8:1::105")
+RELAY = replace(CONFIG, mappings=EamTable([(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:1::100/120"))]))
+
+
+def asking(target: IPv6Address, *, source: str = "fe80::1") -> bytes:
+    asker = IPv6Address(source)
+    known = None if asker.is_unspecified else GATEWAY_MAC
+    return neighbor_solicitation(source=asker, target=target, link_address=known)
+
+
+def test_every_mapped_address_is_answered_for() -> None:
+    bench = Bench(RELAY)
+    bench.port.take()
+    bench.hear(asking(MAPPED), 0.1)
+    (advert,) = bench.neighbours()
+    assert isinstance(advert, NeighborAdvert)
+    assert (advert.target, advert.link_address, advert.solicited) == (MAPPED, OWN_MAC, True)
+    bench.hear(asking(IPv6Address("2001:db8:1::205")), 0.2)
+    assert not bench.neighbours()
+
+
+def test_whoever_wants_a_mapped_address_is_told_that_it_is_taken() -> None:
+    bench = Bench(RELAY)
+    bench.port.take()
+    bench.hear(asking(MAPPED, source="::"), 0.1)
+    (advert,) = bench.neighbours()
+    assert isinstance(advert, NeighborAdvert)
+    assert (advert.target, advert.solicited, advert.override) == (MAPPED, False, True)
+    assert bench.conflicts == []
+
+
+def test_new_mappings_are_answered_for_at_once() -> None:
+    bench = Bench(CONFIG)
+    bench.port.take()
+    bench.hear(asking(MAPPED), 0.1)
+    assert not bench.neighbours()
+    bench.link.reconfigure(RELAY, 0.2)
+    bench.hear(asking(MAPPED), 0.3)
+    assert len(bench.neighbours()) == 1

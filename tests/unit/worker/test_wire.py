@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clatnm.errors import ConfigError
+from clatnm.proto.eam import EamTable
 from clatnm.worker import wire
 from clatnm.worker.wire import WorkerConfig
 
@@ -30,7 +32,9 @@ GOOD: dict[str, Any] = {
     "hooked": False,
     "expecting": False,
     "relayed": False,
+    "mapped": False,
 }
+TABLE = EamTable([(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8:9::/120"))])
 
 
 def test_config_is_read_into_addresses() -> None:
@@ -172,7 +176,7 @@ def test_start_hands_over_descriptors_in_order() -> None:
     with near, far:
         wire.send_start(near, config, pipe)
         data, descriptors, _, _ = socket.recv_fds(far, wire.MESSAGE_BYTES, wire.DESCRIPTORS)
-    assert wire.decode(data) == ("start", {"config": config.to_json()})
+    assert wire.decode(data) == ("start", {"config": config.to_json(), "table": False})
     os.write(descriptors[1], b"through")
     assert os.read(pipe[0], 100) == b"through"
     for descriptor in (*pipe, *descriptors):
@@ -184,4 +188,67 @@ def test_update_is_a_whole_config() -> None:
     config = WorkerConfig.from_json(GOOD)
     with near, far:
         wire.send_update(near, config)
-        assert wire.decode(far.recv(wire.MESSAGE_BYTES)) == ("update", {"config": GOOD})
+        assert wire.decode(far.recv(wire.MESSAGE_BYTES)) == ("update", {"config": GOOD, "table": False})
+
+
+def received(far: socket.socket, *, known: EamTable | None = None) -> tuple[WorkerConfig, list[int]]:
+    data, descriptors, complete = wire.receive(far)
+    assert complete
+    _, fields = wire.decode(data)
+    return wire.read_config(fields, descriptors, known=known), descriptors
+
+
+def test_ten_thousand_mappings_come_with_the_start_behind_its_descriptors() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    many = EamTable(
+        (IPv4Network(0x0A000000 + number), IPv6Network((0x20010DB8 << 96) + number)) for number in range(10_000)
+    )
+    config = replace(WorkerConfig.from_json(GOOD), mappings=many)
+    pipe = os.pipe()
+    with near, far:
+        wire.send_start(near, config, pipe)
+        got, descriptors = received(far)
+    assert got == config
+    assert got.mappings is not many
+    os.write(descriptors[1], b"through")
+    assert os.read(pipe[0], 100) == b"through"
+    for descriptor in (*pipe, *descriptors):
+        os.close(descriptor)
+
+
+def test_update_brings_mappings_only_when_they_are_new() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    config = replace(WorkerConfig.from_json(GOOD), mappings=TABLE)
+    with near, far:
+        wire.send_update(near, config, known=TABLE)
+        wire.send_update(near, config, known=EamTable())
+        assert received(far, known=TABLE) == (config, [])
+        assert received(far, known=None) == (config, [])
+
+
+def test_mappings_that_did_not_come_are_missed() -> None:
+    fields = {"config": replace(WorkerConfig.from_json(GOOD), mappings=TABLE).to_json()}
+    with pytest.raises(ConfigError, match="did not come"):
+        wire.read_config({**fields, "table": True}, [])
+    with pytest.raises(ConfigError, match="did not come"):
+        wire.read_config({**fields, "table": False}, [])
+
+
+def test_file_that_is_no_table_is_refused() -> None:
+    fields = {"config": replace(WorkerConfig.from_json(GOOD), mappings=TABLE).to_json(), "table": True}
+    file = os.memfd_create("mappings")
+    os.write(file, b"no")
+    with pytest.raises(ConfigError, match="not a table"):
+        wire.read_config(fields, [file])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(file)
+
+
+def test_nobody_can_change_mappings_once_they_are_handed_over() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        wire.send_update(near, replace(WorkerConfig.from_json(GOOD), mappings=TABLE))
+        _, (file,), _ = wire.receive(far)
+    with pytest.raises(PermissionError):
+        os.write(file, b"x")
+    os.close(file)
