@@ -8,12 +8,14 @@ neighbour advertisements to all nodes (a duplicate of our address speaks up, or 
 
 from __future__ import annotations
 
+import array
 import errno
 import fcntl
 import os
 import socket
 import struct
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Final
 
 from clatnm.errors import HostError
@@ -28,6 +30,10 @@ _SOL_PACKET: Final = 263
 _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 15, 23
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _SIOCGIFHWADDR, _ARPHRD_PPP = 0x8927, 512
+# linux/if_vlan.h, linux/ethtool.h
+_SIOCGIFVLAN, _GET_VLAN_REALDEV_NAME = 0x8982, 8
+_SIOCETHTOOL, _ETHTOOL_GFLAGS, _ETH_FLAG_TXVLAN = 0x8946, 0x25, 1 << 7
+_VLANS: Final = Path("/proc/thread-self/net/vlan")
 
 # A burst of 64 KiB packets waits here while Python is busy. Sent ones wait in the device's queue, where the
 # kernel's queue management sees them; so little room is needed on that side, and more would only delay.
@@ -76,15 +82,33 @@ def open_packet_socket(
 def sends_large(interface: str) -> bool:
     """Whether the kernel splits what a packet socket sends there and is larger than the MTU. HostError: no such link.
 
-    Not on PPP: the device has room for a header that packets do not have yet, and the kernel takes IPv6 to begin behind
-    it. Whatever it has to split it drops.
+    Not where the device has room for a header that packets do not have yet: the kernel takes IPv6 to begin behind it,
+    and drops whatever it has to split. That is PPP, and a VLAN over a device that cannot put the tag in itself.
     """
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
             found = fcntl.ioctl(sock, _SIOCGIFHWADDR, struct.pack("16s24x", interface.encode()))
+            hardware: int = struct.unpack_from("=H", found, 16)[0]
+            return hardware != _ARPHRD_PPP and not _writes_tags(sock, interface)
     except OSError as error:
         raise _refused(f"cannot look at {interface}", error) from None
-    return bool(struct.unpack_from("=H", found, 16) != (_ARPHRD_PPP,))
+
+
+def _writes_tags(sock: socket.socket, interface: str) -> bool:
+    """Whether this is a VLAN whose tags the kernel itself writes into the packets."""
+    if not _VLANS.exists():  # the question would have the kernel look for its module
+        return False
+    try:
+        question = struct.pack("=i24s24xh2x", _GET_VLAN_REALDEV_NAME, interface.encode(), 0)
+        below = fcntl.ioctl(sock, _SIOCGIFVLAN, question)[28:52].rstrip(b"\0")
+    except OSError:  # another kind of device
+        return False
+    flags = array.array("I", (_ETHTOOL_GFLAGS, 0))
+    try:
+        fcntl.ioctl(sock, _SIOCETHTOOL, struct.pack("16sP16x", below, flags.buffer_info()[0]))
+    except OSError:  # it is in another network namespace
+        return True
+    return not flags[1] & _ETH_FLAG_TXVLAN
 
 
 def refilter(sock: socket.socket, clat_v6: IPv6Address, *, link_layer: bool, neighbours_only: bool = False) -> None:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +146,48 @@ def test_large_packets_are_not_for_ppp(monkeypatch: pytest.MonkeyPatch, hardware
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
     assert packet_socket.sends_large("wan0") is large
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "large"),
+    [
+        pytest.param("vlan", 1 << 7, True, id="vlan-tagged-by-the-device"),
+        pytest.param("vlan", 0, False, id="vlan-tagged-by-the-kernel"),
+        pytest.param("vlan", None, False, id="vlan-of-another-namespace"),
+        pytest.param("ethernet", 0, True, id="no-vlan"),
+    ],
+)
+def test_large_packets_are_for_vlans_only_where_the_device_tags(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, flags: int | None, large: bool
+) -> None:
+    def ioctl(sock: socket.socket, request: int, data: bytes) -> bytes:
+        match request:
+            case 0x8927:  # SIOCGIFHWADDR
+                return data[:16] + struct.pack("=H", 1) + bytes(22)
+            case 0x8982 if kind == "vlan":  # SIOCGIFVLAN
+                assert struct.unpack_from("=i24s", data) == (8, b"wan0.5".ljust(24, b"\0"))
+                return data[:28] + b"wan0".ljust(28, b"\0")
+            case 0x8946 if flags is not None:  # SIOCETHTOOL
+                name, at = struct.unpack_from("16sP", data)
+                answer = ctypes.cast(at, ctypes.POINTER(ctypes.c_uint32))
+                assert (name.rstrip(b"\0"), answer[0]) == (b"wan0", 0x25)
+                answer[1] = flags
+                return data
+        raise OSError(errno.EINVAL, "no")
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(packet_socket, "_VLANS", tmp_path)
+    assert packet_socket.sends_large("wan0.5") is large
+
+
+def test_kernel_is_not_made_to_look_for_its_vlan_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def ioctl(sock: socket.socket, request: int, data: bytes) -> bytes:
+        assert request == 0x8927
+        return data[:16] + struct.pack("=H", 1) + bytes(22)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(packet_socket, "_VLANS", tmp_path / "absent")
+    assert packet_socket.sends_large("wan0")
 
 
 def test_large_packets_are_asked_of_the_kernel() -> None:
