@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from clatnm.errors import HostError
 from clatnm.kernel.guard import Guard
-from clatnm.kernel.netlink import Netlink
+from clatnm.kernel.netlink import RULE_GROUPS, Monitor, Netlink
 
 _T = TypeVar("_T")
 
@@ -46,6 +46,14 @@ class Host:
         except OSError as error:
             code = error.errno or 0
             raise HostError(f"cannot watch the uplink: {os.strerror(code)}", errno=code) from error
+
+    def watch_rules(self, changed: Callable[[], None]) -> Monitor:
+        """Call `changed` whenever an IPv4 rule came or went. HostError."""
+        try:
+            return Monitor(changed, groups=RULE_GROUPS)
+        except OSError as error:
+            code = error.errno or 0
+            raise HostError(f"cannot watch the rules: {os.strerror(code)}", errno=code) from error
 
     def _do(self, work: Callable[[Netlink], _T]) -> _T:
         if self._netlink is None:

@@ -28,7 +28,7 @@ from clatnm.kernel.links import read_links
 from clatnm.kernel.ways import read_ways
 from clatnm.model import Link, Ways
 
-__all__ = ["ROUTE_PROTOCOL", "RULE_PRIORITY", "Ipv4Default", "Monitor", "Netlink", "reported"]
+__all__ = ["ROUTE_PROTOCOL", "RULE_GROUPS", "RULE_PRIORITY", "Ipv4Default", "Monitor", "Netlink", "reported"]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ _NTF_USE, _NUD_VALID = 0x1, 0xDE
 # rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
 # LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
+RULE_GROUPS = 0x80
 # Whoever wants everything without a default route has routes to halves, quarters or eighths of it.
 _SHORT_BITS = 4
 _DUMP_TRIES = 10
@@ -193,11 +194,21 @@ class Netlink:
         with reported(f"cannot pin {source}"):
             # The rule comes last: nothing that could outlive us is there unless all of it is.
             self._ip.route("replace", **_pinned_route(index, source), metrics={"mtu": mtu_bytes})
-            try:
-                self._ip.rule("add", **_rule(source, _table(index)))
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
-                    raise
+            self._add_rule(index, source)
+
+    def pin_again(self, index: int, source: IPv4Address) -> bool:
+        """Put the rule of a `pin` back, if somebody else has removed it: whether it was so. HostError."""
+        with reported(f"cannot pin {source} again"):
+            return self._add_rule(index, source)
+
+    def _add_rule(self, index: int, source: IPv4Address) -> bool:
+        try:
+            self._ip.rule("add", **_rule(source, _table(index)))
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
+            return False
+        return True
 
     def unpin(self, index: int, source: IPv4Address) -> None:
         """Undo `pin`, also when the device is gone. HostError."""
@@ -280,12 +291,15 @@ def reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
 
 
 class Monitor:
-    """Calls `changed` (in the event loop) whenever a link, an address or a default route changed."""
+    """Calls `changed` (in the event loop) whenever a link, an address, a default route or a rule changed.
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    `groups`: what of that, as the bits of sockaddr_nl.nl_groups.
+    """
+
+    def __init__(self, changed: Callable[[], None], *, groups: int = _GROUPS) -> None:
         self._changed = changed
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-        self._socket.bind((0, _GROUPS))
+        self._socket.bind((0, groups))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.model import Plan
 from clatnm.translators.base import Ended
+from clatnm.translators.pin import Pin
 from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
 from clatnm.worker.wire import WorkerConfig
@@ -146,7 +147,9 @@ class DeviceTranslator:
         self._worker = worker
         self._plan = plan
         self._index = index
-        self._pinned = not plan.offered
+        self._pin = Pin(host, index, plan.clat_v4)
+        if not plan.offered:
+            self._pin.hold()
         self._uplink = uplink
         self._priority = priority
         self._fast_path = fast_path
@@ -190,13 +193,13 @@ class DeviceTranslator:
         if plan.offered and old.offered and plan.metric == old.metric:
             await self._host.do(lambda kernel: kernel.change_default_route(self._index, default_route(plan)))
             return
-        self._pinned = self._pinned or not plan.offered
         await lead_in(self._host, self._index, plan)
+        if not plan.offered:
+            self._pin.hold()
         if old.offered:
             await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(old)))
         elif plan.offered:
-            await self._host.do(lambda kernel: kernel.unpin(self._index, plan.clat_v4))
-            self._pinned = False
+            await self._pin.let_off()
 
     async def _rename(self, plan: Plan) -> None:
         if await self._host.do(lambda kernel: kernel.rename_device(self._index, plan.device)):
@@ -233,9 +236,8 @@ class DeviceTranslator:
         self._uplink.close()
         if self._fast_path is not None:
             await self._fast_path.close()
-        if self._pinned:
-            await let_off(self._host, self._index, self._plan)
-            self._pinned = False
+        with contextlib.suppress(HostError):
+            await self._pin.let_off()
 
 
 def worker_config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:

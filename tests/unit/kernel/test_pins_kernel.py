@@ -17,8 +17,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from clatnm.errors import HostError
 from clatnm.kernel import tun
+from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.translators.leftovers import cleanup
+from tests.unit.aio import run, until
 from tests.unit.kernel.namespace import in_new_netns, ip, ip_json
 
 pytestmark = pytest.mark.root
@@ -238,3 +240,25 @@ def test_name_that_is_taken_is_a_host_error_and_the_device_stays_up(live: bool) 
             assert "UP" in ip_json("link show clat-up0")[0]["flags"]
 
     in_new_netns(work)
+
+
+def test_rule_that_somebody_removed_is_put_back_and_heard_of() -> None:
+    async def watch() -> None:
+        host = Host()
+        heard: list[int] = []
+        watcher = host.watch_rules(lambda: heard.append(len(heard)))
+        device = tun.open_tun("clat-up0")
+        index = await host.do(lambda k: k.set_up_device("clat-up0", address=ROUTE.source, mtu_bytes=1500))
+        await host.do(lambda k: k.pin(index, ROUTE.source, mtu_bytes=1472))
+        await until(lambda: heard)
+        del heard[:]
+        assert not await host.do(lambda k: k.pin_again(index, ROUTE.source))
+        ip("rule del priority 5000")
+        await until(lambda: heard)
+        assert await host.do(lambda k: k.pin_again(index, ROUTE.source))
+        assert rules() == [(5000, "192.0.0.4", "164")]
+        watcher.close()
+        os.close(device.fd)
+        await host.close()
+
+    in_new_netns(lambda: run(watch()))

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from types import SimpleNamespace
 from typing import Any
 
 from clatnm.errors import HostError
@@ -34,6 +35,8 @@ class FakeMachine:
         self.route: tuple[int, int] | None = None
         self.pinned_mtu: int | None = None
         self.rule = False
+        self.watchers: list[Callable[[], None]] = []
+        """Of rules."""
         self.name = PLAN.device
         self.renames_live = True
         self.taken_in: set[IPv6Address] = set()
@@ -133,6 +136,12 @@ class FakeMachine:
         self.do("unpin")
         self.pinned_mtu, self.rule = None, False
 
+    def pin_again(self, index: int, source: IPv4Address) -> bool:
+        assert (index, source) == (INDEX, PLAN.clat_v4)
+        self.do("pin again")
+        was_there, self.rule = self.rule, True
+        return not was_there
+
     def remove_address(self, index: int, address: IPv4Address) -> None:
         assert (index, address) == (INDEX, PLAN.clat_v4)
         self.do("remove_address")
@@ -203,6 +212,12 @@ class FakeHost:
         assert uplink == PLAN.ifindex
         self._machine.guards.append(FakeGuard(self._machine, tripped))
         return self._machine.guards[-1]
+
+    def watch_rules(self, changed: Callable[[], None]) -> Any:
+        self._machine.do("watch rules")
+        self._machine.done.pop()  # it changes nothing
+        self._machine.watchers.append(changed)
+        return SimpleNamespace(close=lambda: self._machine.watchers.remove(changed))
 
 
 class FakeGuard:

@@ -164,3 +164,53 @@ def test_rule_of_a_process_that_died_is_removed(machine: FakeMachine) -> None:
         assert not any(machine.left())
 
     run_virtual(work())
+
+
+def test_rule_that_somebody_removes_comes_back(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        (watcher,) = machine.watchers
+        machine.rule = False
+        for _ in range(3):  # other rules go, too
+            watcher()
+        await asyncio.sleep(1)
+        assert machine.rule
+        assert machine.done.count("pin again") <= 2
+        await translator.update(replace(PLAN, offered=True))
+        assert machine.watchers == []
+
+    play(machine, scene, plan=DRAINED)
+
+
+def test_somebody_who_removes_the_rule_again_and_again_keeps_nobody_busy(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        (watcher,) = machine.watchers
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 10
+        while loop.time() < end:
+            machine.rule = False
+            watcher()
+            await asyncio.sleep(0.01)
+        assert 10 < machine.done.count("pin again") < 100
+
+    play(machine, scene, plan=DRAINED)
+
+
+def test_rule_is_not_put_back_once_it_is_not_needed(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        (watcher,) = machine.watchers
+        machine.rule = False
+        watcher()
+        await translator.stop()
+        await asyncio.sleep(1)
+        assert not machine.rule
+
+    play(machine, scene, plan=DRAINED)
+
+
+def test_rules_that_cannot_be_watched_are_no_reason_to_go_without_a_drain(machine: FakeMachine) -> None:
+    async def scene(machine: FakeMachine, translator: device.DeviceTranslator) -> None:
+        machine.refuse = {"watch rules"}
+        await translator.update(DRAINED)
+        assert machine.rule
+
+    play(machine, scene)
