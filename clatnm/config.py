@@ -50,6 +50,11 @@ def parse_mode(text: str) -> Mode:
         raise ConfigError(f"mode {text!r} is unknown", hint="one of: auto, force, no") from None
 
 
+def is_uuid(text: str) -> bool:
+    """Whether it is written as the names of connections' files are."""
+    return _UUID.fullmatch(text) is not None
+
+
 def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     """The settings in `directory`; the defaults where there is no file.
 

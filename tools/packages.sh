@@ -43,6 +43,8 @@ table='
     mandoc             mandoc             mandoc            test
     networkctl         systemd            systemd-networkd  test
     unshare            util-linux         util-linux        test
+    firewalld          firewalld          firewalld         test
+    ufw                ufw                ufw               test
 '
 
 say() { printf '%s\n' "packages: $*"; }

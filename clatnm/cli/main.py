@@ -21,6 +21,7 @@ _VERBS = {
     "explain": "why one connection has CLAT or not, what is known, and what would change it",
     "plan": "the steps that the daemon would take now, taking none",
     "set": "switch CLAT on or off for one NetworkManager connection",
+    "import-clatd": "say in clatnm's words what clatd's configuration says, and keep it",
     "translate": "run one translator by hand, in the foreground",
     "pcap": "translate the packets of a capture file",
     "cleanup": "remove what a killed translator may have left behind",
@@ -47,7 +48,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def _module(verb: str):  # type: ignore[no-untyped-def]  # a module with add_arguments() and run()
-    return importlib.import_module(f"clatnm.cli.{verb}_")
+    return importlib.import_module(f"clatnm.cli.{verb.replace('-', '_')}_")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

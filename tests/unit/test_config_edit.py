@@ -149,7 +149,7 @@ def test_any_text_either_changes_in_its_mode_alone_or_not_at_all(text: str, mode
         before = config.parse(text, source="x", backends=BACKENDS)
     except ConfigError:
         return
-    changed = config_edit.with_mode(text, mode)
+    changed = config_edit.with_key(text, "mode", mode)
     kept = [line for line in text.split("\n") if not re.match(r"\s*mode\s*[=:]", line, re.IGNORECASE)]
     left = iter(changed.split("\n"))
     assert all(line in left for line in kept if line.strip())

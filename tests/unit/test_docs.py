@@ -91,7 +91,7 @@ def man_options() -> dict[str, set[str]]:
     body = MAN_8.partition(".Sh COMMANDS")[2].partition(".Sh ")[0]
     found: dict[str, set[str]] = {}
     for line in body.splitlines():
-        if match := re.match(r"\.It Cm (\w+)", line):
+        if match := re.match(r"\.It Cm ([\w-]+)", line):
             found[match[1]] = current = set()
         elif line.startswith(".It Fl "):
             current |= {"-" + name for name in re.findall(r"Fl (\S+)", line)}

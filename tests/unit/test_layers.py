@@ -32,6 +32,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "model": frozenset({"compat", "facts", "heard", "proto"}),
     "config": frozenset({"compat", "config_device", "errors", "model", "proto"}),
     "config_device": frozenset({"errors", "model"}),
+    "clatd_conf": frozenset({"clatd_rules", "errors"}),
+    "clatd_rules": frozenset({"compat", "config_device", "errors", "proto"}),
     "config_edit": frozenset({"config", "errors", "model"}),
     "status": frozenset({"compat", "model"}),
     # pure

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import subprocess
 import sys
@@ -82,7 +81,7 @@ def no_effects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[argparse.Namesp
         return 0
 
     for verb in command_line._VERBS:
-        monkeypatch.setattr(importlib.import_module(f"clatnm.cli.{verb}_"), "run", run)
+        monkeypatch.setattr(command_line._module(verb), "run", run)
     yield seen
 
 

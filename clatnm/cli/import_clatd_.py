@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm import-clatd`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
+from clatnm.errors import BusError, ConfigError, HostError, NoDaemonError
+from clatnm.status import printable
+
+if TYPE_CHECKING:
+    from clatnm.clatd_conf import Fate
+    from clatnm.clatd_rules import Place
+
+_CLATD_CONF = "/etc/clatd.conf"
+_STDIN = "-"
+_THEN = "then: systemctl disable --now clatd; systemctl enable --now clatnm; clatnm status"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default=_CLATD_CONF, help=f"clatd's, by default {_CLATD_CONF}; - for stdin"
+    )
+    parser.add_argument("--write", action="store_true", help="write what is otherwise only shown")
+    parser.add_argument(
+        "--connection", metavar="CONNECTION", help="whose is what only one can have: UUID, or name or interface"
+    )
+    parser.add_argument("--config", type=Path, metavar="DIR", help="where to write to, by default /etc/clatnm")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say what becomes of each line, and show or write what our files are to be."""
+    from clatnm import clatd_conf, config
+
+    lines = clatd_conf.parse(_read(arguments.file))
+    uuid = None if arguments.connection is None else _uuid(arguments.connection)
+    imported = clatd_conf.translate(lines, source=printable(arguments.file), for_connection=uuid is not None)
+    files = _files(arguments.config or config.CONFIG_DIR, uuid)
+    changes = [change for place, path in files.items() if (change := _change(path, imported.keys[place]))]
+    for fate in imported.fates:
+        print(_told(fate, files))
+    for change in changes:
+        print(_stored(change) if arguments.write else f"\n{''.join(_diff(change))}", end="")
+    if not changes:
+        there = any(imported.keys.values())
+        print("nothing is to be written: " + ("it is there already" if there else "clatnm's defaults will do"))
+    elif arguments.write:
+        _reload()
+    else:
+        print("\nnothing has been written: --write does")
+    print(_THEN)
+    return EXIT_OK if changes else EXIT_NOTHING_TO_DO
+
+
+def _read(name: str) -> str:
+    """The text of clatd's file. HostError; ConfigError: it is no text."""
+    try:
+        data = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
+    except OSError as error:
+        raise HostError(
+            f"{name}: {error.strerror}", errno=error.errno or 0, hint="clatnm import-clatd FILE; - is stdin"
+        ) from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{name}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+
+
+def _uuid(connection: str) -> str:
+    """The UUID of a connection, by the daemon's knowledge unless it is one. ConfigError, BusError."""
+    import asyncio
+    import json
+
+    from clatnm import config
+    from clatnm.dbus import service
+
+    if config.is_uuid(connection):
+        return connection
+    try:
+        told = json.loads(asyncio.run(service.ask("Status")))["connections"]
+    except NoDaemonError as error:
+        hint = "give its UUID: nmcli -g connection.uuid connection show NAME"
+        raise BusError(f"without the daemon, nobody knows the connection {connection!r}", hint=hint) from error
+    found = {one["uuid"] for one in told if connection in (one["name"], one["interface"])}
+    if len(found) != 1:
+        what = f"there is no active connection {connection!r}" if not found else f"several are called {connection!r}"
+        raise ConfigError(what, hint="see: clatnm status")
+    return str(found.pop())
+
+
+def _files(directory: Path, uuid: str | None) -> Mapping[Place, Path]:
+    from clatnm import config
+    from clatnm.clatd_rules import Place
+
+    files = {Place.COMMON: directory / config.CONFIG_NAME}
+    if uuid is not None:
+        files[Place.CONNECTION] = directory / config.CONNECTIONS_NAME / f"{uuid}.conf"
+    return files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A file of ours before and after; `before` is None where there is none."""
+
+    path: Path
+    before: str | None
+    after: str
+
+
+def _change(path: Path, keys: Mapping[str, str]) -> _Change | None:
+    """None: nothing changes. ConfigError, HostError: see `config_edit`."""
+    from clatnm import config_edit
+    from clatnm.translators import BACKENDS
+
+    if not keys:
+        return None
+    before = config_edit.read(path)
+    after = config_edit.with_keys(before or "", keys, path=path, backends=tuple(BACKENDS))
+    return None if after == before else _Change(path=path, before=before, after=after)
+
+
+def _told(fate: Fate, files: Mapping[Place, Path]) -> str:
+    line = fate.line
+    setting = f"{line.key} = {line.value}" if line.key else line.value
+    what = str(fate.becomes)
+    if fate.keys:
+        ours = ", ".join(f"{key} = {value}" for key, value in fate.keys.items())
+        what += f" as {ours} in {files[fate.place]}"
+    return printable(f"line {line.number}: {setting}: {what}{f': {fate.why}' if fate.why else ''}")
+
+
+def _diff(change: _Change) -> Iterator[str]:
+    import difflib
+
+    before = (change.before or "").splitlines()
+    after = change.after.splitlines()
+    old = "/dev/null" if change.before is None else str(change.path)
+    for line in difflib.unified_diff(before, after, old, str(change.path), lineterm=""):
+        yield f"{printable(line)}\n"
+
+
+def _stored(change: _Change) -> str:
+    """Write a file, with a copy of what was there before; what has been done. HostError."""
+    from clatnm import config_edit
+
+    with config_edit.reported(change.path):
+        copy = config_edit.keep_copy(change.path) if change.before is not None else None
+        config_edit.store(change.path, change.after)
+    return f"written: {change.path}{f', which was as {copy} is' if copy else ''}\n"
+
+
+def _reload() -> None:
+    """Have the daemon read it, if there is one."""
+    import asyncio
+
+    from clatnm.dbus import service
+
+    try:
+        fault = asyncio.run(service.ask("Reload"))
+    except NoDaemonError:  # it will read it when it starts
+        fault = ""
+    except BusError as error:
+        fault = str(error)
+    if fault:
+        print(f"but the daemon has not read it: {printable(fault)}", file=sys.stderr)
