@@ -5,13 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from clatnm.model import AddressKind, Link, Plan, PrefixCandidate, Reason, Retry, Running, Uplink, World
+from clatnm.model import (
+    Address6,
+    AddressKind,
+    Link,
+    Plan,
+    PrefixCandidate,
+    Reason,
+    Relay,
+    Retry,
+    Running,
+    Uplink,
+    World,
+)
 from clatnm.policy import addressing
 from clatnm.policy.others import own_devices
 from clatnm.policy.verdict import Case
 from clatnm.policy.vpn import metric_before
+
+# A relay speaks IPv4 to report errors only, with the address that stands for routers without one (RFC 7600).
+_NOBODY = IPv4Address("192.0.0.8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +55,15 @@ def draft(
     # What another translator holds stays its own, whichever connection is looked at first.
     others = [run.plan for run in world.running.values() if run is not current]
     clat_v6, shared = _clat_v6(this, link, candidate, world=world, current=own, others=others)
+    relay = uplink.choices.relay
+    if relay is not None:
+        clat_v6, shared = _speaker(this, link, relay, dedicated=None if shared else clat_v6), False
     backend = _backend(world, this, shared=shared)
     if backend is None:
         return Reason.NO_CLAT_ADDRESS if shared and _backend(world, this, shared=False) else Reason.NO_TRANSLATOR
     used = taken.addresses | {plan.clat_v4 for plan in others}
-    clat_v4 = uplink.choices.clat_v4 or addressing.clat_v4(used=used, current=own.clat_v4 if own else None)
+    free = _NOBODY if relay else addressing.clat_v4(used=used, current=own.clat_v4 if own else None)
+    clat_v4 = uplink.choices.clat_v4 or free
     if clat_v4 is None or clat_v6 is None:
         return Reason.NO_CLAT_ADDRESS
     advertised_mtu = world.advertised_mtus.get(uplink.interface)
@@ -73,6 +92,7 @@ def draft(
             chosen=uplink.choices.metric,
         ),
         gateways=uplink.vpn_gateways,
+        relay=relay,
     )
 
 
@@ -106,6 +126,24 @@ def _clat_v6(
         used={plan.clat_v6 for plan in others},
     )
     return address, False
+
+
+def _speaker(this: Case, link: Link, relay: Relay, *, dedicated: IPv6Address | None) -> IPv6Address:
+    """Which address a relay speaks with to its neighbours: one of the link, which all of them answer.
+
+    That is the chosen one, its first own one if that is of the link, else a `dedicated` one; without any of these, a
+    mapped one.
+    """
+    if this.uplink.choices.clat_v6 is not None:
+        return this.uplink.choices.clat_v6
+    first = next(iter(relay.mappings))[1].network_address
+    mapped = relay.mappings.to_ipv6(relay.addresses[0]) if relay.addresses else None
+    on_link = mapped is not None and any(mapped in _network(own) for own in link.addresses6)
+    return (mapped if on_link else dedicated) or mapped or first
+
+
+def _network(own: Address6) -> IPv6Network:
+    return IPv6Network((own.address, own.prefixlen), strict=False)
 
 
 def _backend(world: World, this: Case, *, shared: bool) -> str | None:
