@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
-from clatnm import config
+from clatnm import config, relay
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Monitor
@@ -50,7 +50,8 @@ class Wish:
 async def translate(wish: Wish, *, ready: Callable[[str], None]) -> None:
     """Run a translator until SIGTERM or SIGINT; `ready` gets one line once packets flow.
 
-    ConfigError: no such interface. TranslatorError: not possible on this uplink, or the translator died. HostError.
+    ConfigError: no such interface, or addresses that are in use. TranslatorError: not possible on this uplink, or the
+    translator died. HostError.
     """
     host = Host()
     changed, stop = asyncio.Event(), asyncio.Event()
@@ -66,7 +67,7 @@ async def translate(wish: Wish, *, ready: Callable[[str], None]) -> None:
         await clean_first(host)
         translator = await planner.backends[plan.backend].start(plan)
         try:
-            ready(f"ready {plan.device} {plan.clat_v4} {plan.clat_v6} {plan.prefix} {plan.backend}")
+            ready(f"ready {plan.device} {_addresses(plan)} {plan.prefix} {plan.backend}")
             await _keep(translator, plan, planner, changed=changed, stop=stop)
         finally:
             await translator.stop()
@@ -118,12 +119,24 @@ class _Planner:
         return verdict.plan
 
 
+def _addresses(plan: Plan) -> str:
+    """Those of translated traffic, IPv4 first; of a relay's, the first pair."""
+    if plan.relay is None:
+        return f"{plan.clat_v4} {plan.clat_v6}"
+    v4, v6 = next(iter(plan.relay.mappings))
+    more = len(plan.relay.mappings) - 1
+    return f"{v4} {v6}{f' and {more} more' if more else ''}"
+
+
 def _check(wish: Wish, links: Mapping[str, Link]) -> None:
     """What can be told in plainer words than by failing later. ConfigError, TranslatorError."""
     device = device_name(wish.uplink)
     if device in links:
         hint = f"stop the other one; or `clatnm set` the connection on {wish.uplink} to no"
         raise TranslatorError(f"{wish.uplink} has a translator already, on {device}", hint=hint)
+    if wish.choices.relay is not None:
+        others = {address: name for name, link in links.items() for address in link.addresses4}
+        relay.check_link(wish.choices.relay, links[wish.uplink], others=others)
     for name, link in links.items():
         if wish.choices.clat_v4 in link.addresses4:
             raise ConfigError(f"{wish.choices.clat_v4} is in use on {name}", hint="choose another --clat-v4-addr")

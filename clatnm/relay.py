@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from clatnm.errors import ConfigError, ParseError
@@ -79,19 +80,20 @@ def build(
     )
 
 
-def check_link(relay: Relay, link: Link, *, other_addresses: Iterable[IPv4Address] = ()) -> None:
-    """ConfigError when the relay's addresses are those that the host has itself.
+def check_link(relay: Relay, link: Link, *, others: MappingOf[IPv4Address, str]) -> None:
+    """ConfigError when mapped addresses are those that the host, or a router of its, has itself.
 
-    `other_addresses`: IPv4 addresses on other devices.
+    `others`: which device has which IPv4 address already.
     """
-    for own in link.addresses6:
-        if relay.mappings.to_ipv4(own.address) is not None:
-            what = f"{own.address} is mapped, and is an address of {link.name} itself"
-            raise ConfigError(what, hint="the mapped addresses are for the translator alone: choose others")
-    used = set(other_addresses)
-    for address in relay.addresses:
-        if address in used:
-            raise ConfigError(f"{address} is in use on another device", hint="it belongs on the translator's")
+    routers = {route.gateway for route in link.default6 if isinstance(route.gateway, IPv6Address)}
+    for address in (*(own.address for own in link.addresses6), *routers):
+        if relay.mappings.to_ipv4(address) is not None:
+            whose = f"a router on {link.name}" if address in routers else f"{link.name} itself"
+            what = f"{address} is mapped, and is the address of {whose}"
+            raise ConfigError(what, hint="mapped addresses are the translator's alone: map others")
+    for service in relay.addresses:
+        if service in others:
+            raise ConfigError(f"{service} is in use on {others[service]}", hint="it belongs on the translator's device")
 
 
 def _check_each(told: Sequence[Told], prefix: IPv6Network) -> None:

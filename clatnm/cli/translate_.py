@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import argparse
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 
 from clatnm.cli import EXIT_OK
-from clatnm.errors import ParseError
-from clatnm.model import AddressKind, Choices
+from clatnm.errors import ConfigError, ParseError
+from clatnm.model import AddressKind, Choices, Relay
 
 _MAX_DEVICE_BYTES = 15
 _BACKENDS = ("auto", "ebpf", "ebpf-clsact", "tun", "tayga")
@@ -36,8 +37,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clat-v4-addr", type=_address4, metavar="ADDR", help="default: a free one of 192.0.0.0/29 (RFC 7335)"
     )
     parser.add_argument("--device", type=_device, metavar="NAME", help="default: clat-<uplink>")
+    parser.add_argument(
+        "--mtu", type=_mtu, metavar="BYTES", help="the longest IPv4 packet to send (default: what the uplink takes)"
+    )
     parser.add_argument("--backend", choices=_BACKENDS, default="auto", help="default: the best that works here")
+    _add_relay_arguments(parser.add_argument_group("Edge Relay", "of SIIT-DC (RFC 7756), instead of a CLAT"))
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log the evidence behind each decision")
+
+
+def _add_relay_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--eam",
+        action="append",
+        default=[],
+        metavar="V4=V6",
+        help="hosts or prefixes that stand for each other, as 192.0.2.0/28=2001:db8::/124 (RFC 7757); any number",
+    )
+    group.add_argument(
+        "--eam-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="such mappings, one a line: `192.0.2.1 2001:db8::1`; # begins a comment",
+    )
+    group.add_argument(
+        "--address",
+        action="append",
+        default=[],
+        type=_address4,
+        metavar="V4",
+        help="a mapped address of this host; any number (default: none, a router for others only)",
+    )
+    group.add_argument(
+        "--route",
+        action="append",
+        default=[],
+        type=_network4,
+        metavar="V4NET",
+        help="where the clients are; any number (default: 0.0.0.0/0)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,9 +100,32 @@ def _translate(arguments: argparse.Namespace) -> None:
         clat_v6=None if isinstance(address, AddressKind) else address,
         address_kind=address if isinstance(address, AddressKind) else AddressKind.AUTO,
         device=arguments.device,
+        relay=_relay(arguments),
+        mtu_bytes=arguments.mtu,
     )
     wish = Wish(uplink=arguments.uplink, prefix=arguments.plat_prefix, choices=choices, backend=arguments.backend)
     asyncio.run(translate(wish, ready=lambda line: print(line, flush=True)))
+
+
+def _relay(arguments: argparse.Namespace) -> Relay | None:
+    """None for a CLAT. ConfigError for what cannot be."""
+    from clatnm import relay
+
+    if not (arguments.eam or arguments.eam_file):
+        if arguments.address or arguments.route:
+            raise ConfigError("an Edge Relay without mappings", hint="--eam V4=V6, or --eam-file FILE")
+        return None
+    told = [relay.read_mapping(text, where="--eam") for text in arguments.eam]
+    for name in arguments.eam_file:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{name}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{name}: not a text file") from None
+        told += relay.read_mappings(text, name=name)
+    addresses = [(address, "--address") for address in arguments.address]
+    return relay.build(told, prefix=arguments.plat_prefix, addresses=addresses, routes=arguments.route)
 
 
 def _prefix(text: str) -> IPv6Network:
@@ -82,6 +143,22 @@ def _device(text: str) -> str:
     if wrong or len(text.encode()) > _MAX_DEVICE_BYTES:
         raise argparse.ArgumentTypeError(f"'{text}' is no device name: 1 to 15 bytes, without space, /, : and %")
     return text
+
+
+def _mtu(text: str) -> int | None:
+    from clatnm.config_device import mtu
+
+    try:
+        return mtu(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{error}") from None
+
+
+def _network4(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}") from None
 
 
 def _address4(text: str) -> IPv4Address:

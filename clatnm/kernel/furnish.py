@@ -11,9 +11,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
 from clatnm.errors import HostError
@@ -24,7 +24,7 @@ from clatnm.proto.nlmsg import attribute
 ROUTE_PROTOCOL: Final = 164
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/if.h
-_RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 20, 24
+_RTM_NEWLINK, _RTM_NEWADDR, _RTM_NEWROUTE, _RTM_DELROUTE = 16, 20, 24, 25
 _EXCL, _REPLACE, _CREATE = 0x200, 0x100, 0x400
 _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC, _IFLA_INET6_ADDR_GEN_MODE = 4, 13, 26, 8
 _ADDR_GEN_MODE_NONE: Final = 1
@@ -35,6 +35,8 @@ _RT_TABLE_MAIN, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 0, 253, 
 _QUEUE_PACKETS: Final = 1000
 _ANSWER_BYTES: Final = 16384
 _ANSWER_S: Final = 10.0
+_AT_ONCE: Final = 64  # requests in one message: all of the answers to them fit a socket's buffer
+_EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,20 @@ class Ipv4Default:
     source: IPv4Address
     metric: int
     mtu_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaying:
+    """What the device of an Edge Relay has: addresses of services here, and routes to their clients.
+
+    `taken_in`: see `Netlink.take_in`, of whole networks.
+    """
+
+    addresses: tuple[IPv4Address, ...]
+    routes: tuple[IPv4Network, ...]
+    metric: int
+    mtu_bytes: int
+    taken_in: frozenset[IPv6Network]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +85,49 @@ def furnish(
 
     `take_in`: see `Netlink.take_in`; the kernel may refuse that. `route`: see `Netlink.add_default_route`.
     """
-    requests = [*_device(index, address, mtu_bytes)]
+    requests = [*_device(index, (address,), mtu_bytes)]
     if take_in is not None:
-        requests.append(_host_route(index, take_in))
+        requests.append(_host_route(index, IPv6Network(take_in)))
     if route is not None:
-        requests.append(_default_route(index, route))
-    for request, code in zip(requests, _ask(requests), strict=True):
-        if code and request.needed:
-            hint = "run as root" if code == errno.EPERM else ""
-            raise HostError(f"{request.what}: {os.strerror(code)}", errno=code, hint=hint)
+        requests.append(_route_into(index, _EVERYWHERE, route.source, metric=route.metric, mtu_bytes=route.mtu_bytes))
+    _insist(requests)
 
 
-def _device(index: int, address: IPv4Address, mtu_bytes: int) -> Iterator[_Request]:
+def furnish_relay(index: int, relaying: Relaying, *, mtu_bytes: int) -> None:
+    """The same for an Edge Relay's device. HostError."""
+    requests = [*_device(index, relaying.addresses, mtu_bytes)]
+    requests += [_host_route(index, network) for network in sorted(relaying.taken_in)]
+    requests += _relay_routes(index, relaying, flags=_CREATE | _EXCL)
+    _insist(requests)
+
+
+def change_relay(index: int, old: Relaying | None, new: Relaying) -> None:
+    """Lead into the device what `new` says, whose addresses are those of `old`, instead of what `old` said. HostError.
+
+    No `old`: the device was down, and has lost its routes.
+    """
+    before = frozenset() if old is None else old.taken_in
+    requests = [_host_route(index, network) for network in sorted(new.taken_in - before)]
+    requests += [_host_route(index, network, gone=True) for network in sorted(before - new.taken_in)]
+    if old is None or (old.metric, old.mtu_bytes) != (new.metric, new.mtu_bytes):
+        replace = _REPLACE if old is not None and old.metric == new.metric else _EXCL
+        requests += _relay_routes(index, new, flags=_CREATE | replace)
+        if old is not None and old.metric != new.metric:
+            requests += _relay_routes(index, old, flags=0, gone=True)
+    _insist(requests)
+
+
+def _insist(requests: Sequence[_Request]) -> None:
+    """Ask, and raise HostError for the first that was needed and refused."""
+    for at in range(0, len(requests), _AT_ONCE):
+        some = list(requests[at : at + _AT_ONCE])
+        for request, code in zip(some, _ask(some), strict=True):
+            if code and request.needed:
+                hint = "run as root" if code == errno.EPERM else ""
+                raise HostError(f"{request.what}: {os.strerror(code)}", errno=code, hint=hint)
+
+
+def _device(index: int, addresses: Iterable[IPv4Address], mtu_bytes: int) -> Iterator[_Request]:
     what = "cannot set up the device"
     # Without this the kernel would send router solicitations and MLD reports into the translator; once it is up it is
     # too late for it.
@@ -88,28 +135,52 @@ def _device(index: int, address: IPv4Address, mtu_bytes: int) -> Iterator[_Reque
     settings = _number(_IFLA_MTU, mtu_bytes) + _number(_IFLA_TXQLEN, _QUEUE_PACKETS) + attribute(_IFLA_AF_SPEC, no_ipv6)
     yield _Request(what=what, kind=_RTM_NEWLINK, flags=0, body=_link(index, 0) + settings)
     yield _Request(what=what, kind=_RTM_NEWLINK, flags=0, body=_link(index, _IFF_UP))
-    body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _RT_SCOPE_UNIVERSE, index)
-    body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
-    yield _Request(what=what, kind=_RTM_NEWADDR, flags=_CREATE | _EXCL, body=body)
+    for address in addresses:
+        body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, _RT_SCOPE_UNIVERSE, index)
+        body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+        yield _Request(what=what, kind=_RTM_NEWADDR, flags=_CREATE | _EXCL, body=body)
 
 
-def _host_route(index: int, address: IPv6Address) -> _Request:
-    body = _route(socket.AF_INET6, 128, _RT_SCOPE_UNIVERSE) + attribute(_RTA_DST, address.packed)
+def _host_route(index: int, network: IPv6Network, *, gone: bool = False) -> _Request:
+    body = _route(socket.AF_INET6, network.prefixlen, _RT_SCOPE_UNIVERSE)
+    body += attribute(_RTA_DST, network.network_address.packed)
     return _Request(
-        what=f"cannot take in {address}",
-        kind=_RTM_NEWROUTE,
-        flags=_CREATE | _REPLACE,
+        what=f"cannot take in {network}",
+        kind=_RTM_DELROUTE if gone else _RTM_NEWROUTE,
+        flags=0 if gone else _CREATE | _REPLACE,
         body=body + _number(_RTA_OIF, index),
         needed=False,
     )
 
 
-def _default_route(index: int, route: Ipv4Default) -> _Request:
-    body = _route(socket.AF_INET, 0, _RT_SCOPE_LINK) + _number(_RTA_OIF, index)  # of that scope: there is no gateway
-    body += attribute(_RTA_PREFSRC, route.source.packed) + _number(_RTA_PRIORITY, route.metric)
-    body += attribute(_RTA_METRICS, _number(_RTAX_MTU, route.mtu_bytes))
-    what = "cannot add the IPv4 default route"
-    return _Request(what=what, kind=_RTM_NEWROUTE, flags=_CREATE | _EXCL, body=body)
+def _relay_routes(index: int, relaying: Relaying, *, flags: int, gone: bool = False) -> list[_Request]:
+    source = relaying.addresses[0] if relaying.addresses else None
+    metric, mtu_bytes = relaying.metric, None if gone else relaying.mtu_bytes  # if it is given, it must be the same
+    return [
+        _route_into(index, network, source, metric=metric, mtu_bytes=mtu_bytes, flags=flags, gone=gone)
+        for network in relaying.routes
+    ]
+
+
+def _route_into(
+    index: int,
+    network: IPv4Network,
+    source: IPv4Address | None,
+    *,
+    metric: int,
+    mtu_bytes: int | None,
+    flags: int = _CREATE | _EXCL,
+    gone: bool = False,
+) -> _Request:
+    # of that scope: there is no gateway
+    body = _route(socket.AF_INET, network.prefixlen, _RT_SCOPE_LINK) + _number(_RTA_OIF, index)
+    body += attribute(_RTA_DST, network.network_address.packed) if network.prefixlen else b""
+    body += b"" if source is None else attribute(_RTA_PREFSRC, source.packed)
+    body += _number(_RTA_PRIORITY, metric)
+    body += b"" if mtu_bytes is None else attribute(_RTA_METRICS, _number(_RTAX_MTU, mtu_bytes))
+    kind = _RTM_DELROUTE if gone else _RTM_NEWROUTE
+    what = f"cannot lead {network} into the device" if network.prefixlen else "cannot add the IPv4 default route"
+    return _Request(what=what, kind=kind, flags=flags, body=body, needed=not gone)
 
 
 def _ask(requests: list[_Request]) -> list[int]:

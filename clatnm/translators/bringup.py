@@ -18,6 +18,7 @@ from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.kernel.packet_socket import sends_large
 from clatnm.model import Plan
+from clatnm.translators import edge
 from clatnm.translators.device import (
     DeviceTranslator,
     FastPath,
@@ -104,6 +105,10 @@ async def _hand_over(
 def _furnish(kernel: Netlink, plan: Plan, priority: Priority, *, lead: bool) -> int:
     """Make the device ready to be used, and have it used if so wanted. What comes too early waits in it."""
     priority.check()
+    if plan.relay is not None:
+        index = edge.furnish(plan, plan.relay)
+        priority.protect(index)
+        return index
     # The device's MTU is the uplink's and the route's is smaller: what comes from the network may be larger than what
     # we may send, since it needs no room for a Fragment header.
     index = kernel.set_up_device(

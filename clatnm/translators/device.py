@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -21,11 +22,12 @@ from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.model import Plan
+from clatnm.translators import edge
 from clatnm.translators.base import Ended
 from clatnm.translators.pin import Pin
 from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
-from clatnm.worker.wire import WorkerConfig
+from clatnm.worker.wire import DUMMY_ICMP_SOURCE, WorkerConfig
 
 log = logging.getLogger(__name__)
 
@@ -104,22 +106,28 @@ class UplinkSockets:
     def __init__(self, plan: Plan, *, neighbours_only: bool) -> None:
         self._link_layer = _neighbour_discovery(plan)
         self._neighbours_only = neighbours_only
+        self._group: socket.socket | None = None
         self._packets = open_packet_socket(
             plan.ifindex, link_layer=self._link_layer, clat_v6=plan.clat_v6, neighbours_only=neighbours_only
         )
         try:
             self._group = join_solicited_node(plan.ifindex, plan.clat_v6) if self._link_layer else None
+            if plan.relay is not None:
+                edge.hear(self._packets, self._group, plan, plan.relay)
         except BaseException:
-            self._packets.close()
+            self.close()
             raise
 
     def descriptors(self) -> list[int]:
         return [self._packets.fileno(), *([self._group.fileno()] if self._group else [])]
 
     def move(self, plan: Plan) -> None:
-        """Hear what is for another CLAT address from now on. HostError."""
+        """Hear what is for another CLAT address, or other mapped ones, from now on. HostError."""
         if self._group is not None:
             join_solicited_node(plan.ifindex, plan.clat_v6, sock=self._group)
+        if plan.relay is not None:
+            edge.hear(self._packets, self._group, plan, plan.relay)
+            return
         refilter(self._packets, plan.clat_v6, link_layer=self._link_layer, neighbours_only=self._neighbours_only)
 
     def close(self) -> None:
@@ -164,8 +172,9 @@ class DeviceTranslator:
 
     async def _update(self, plan: Plan) -> None:
         old, self._plan = self._plan, plan
-        if plan.clat_v6 != old.clat_v6:
+        if (plan.clat_v6, plan.relay) != (old.clat_v6, old.relay):
             self._uplink.move(plan)
+        if plan.clat_v6 != old.clat_v6 and plan.relay is None:
             await self._take_in_other(old, plan)
         if self._fast_path is not None:
             await self._fast_path.update(plan)
@@ -173,7 +182,9 @@ class DeviceTranslator:
             self._worker.update(self._config(plan))
         if plan.ipv6_mtu_bytes != old.ipv6_mtu_bytes:
             await self._host.do(lambda kernel: kernel.set_device_mtu(self._index, plan.ipv6_mtu_bytes))
-        if _way(plan) != _way(old):
+        if plan.relay is not None:
+            await edge.change(self._host, self._index, old, plan)
+        elif _way(plan) != _way(old):
             await self._lead_otherwise(old, plan)
         await lead_gateways(self._host, self._index, plan, old)
         if plan.device != old.device:
@@ -202,7 +213,10 @@ class DeviceTranslator:
             await self._pin.let_off()
 
     async def _rename(self, plan: Plan) -> None:
-        if await self._host.do(lambda kernel: kernel.rename_device(self._index, plan.device)):
+        lost = await self._host.do(lambda kernel: kernel.rename_device(self._index, plan.device))
+        if lost and plan.relay is not None:
+            await edge.change(self._host, self._index, None, plan)
+        elif lost:
             await take_in(self._host, self._index, plan)
             await lead_in(self._host, self._index, plan)
             await lead_gateways(self._host, self._index, plan)
@@ -210,8 +224,11 @@ class DeviceTranslator:
     async def stop(self) -> None:
         # The address first: new connections go elsewhere at once instead of into a device on its way out, and old ones
         # do not go elsewhere with an address that is unknown there.
-        with contextlib.suppress(HostError):
-            await self._host.do(lambda kernel: kernel.remove_address(self._index, self._plan.clat_v4))
+        if self._plan.relay is not None:
+            await edge.leave(self._host, self._index, self._plan.relay)
+        else:
+            with contextlib.suppress(HostError):
+                await self._host.do(lambda kernel: kernel.remove_address(self._index, self._plan.clat_v4))
         await self._worker.stop()
         await self._close()
 
@@ -251,6 +268,8 @@ def worker_config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
         gateway=plan.gateway,
         hooked=hooked,
         relayed=relayed,
+        mappings=None if plan.relay is None else plan.relay.mappings,
+        icmp_source=DUMMY_ICMP_SOURCE if plan.relay is None else plan.clat_v4,
     )
 
 

@@ -112,6 +112,8 @@ class TaygaBackend:
         return "" if find() else "tayga is not installed"
 
     async def start(self, plan: Plan) -> TaygaTranslator:
+        if plan.relay is not None:
+            raise TranslatorError("tayga is no Edge Relay here", hint="choose another backend")
         tayga = await start(plan, examine(find()))
         try:
             translator = await bringup.start(self._host, plan, None, relay=tayga.packets)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from clatnm import relay
 from clatnm.errors import ConfigError
-from clatnm.model import Relay
+from clatnm.model import DefaultRoute, Relay
 from clatnm.proto.eam import EamTable
 from tests.unit.policy.worlds import a_link
 
@@ -133,15 +134,22 @@ def test_hosts_own_address_is_not_the_relays() -> None:
     link = a_link()
     own = next(entry.address for entry in link.addresses6 if not entry.address.is_link_local)
     table = relay.build(told(f"192.0.2.0/24={IPv6Network((own, 120), strict=False)}"), prefix=PREFIX)
-    with pytest.raises(ConfigError, match="is mapped, and is an address of"):
-        relay.check_link(table, link)
+    with pytest.raises(ConfigError, match="is mapped, and is the address of"):
+        relay.check_link(table, link, others={})
+
+
+def test_routers_address_is_not_the_relays() -> None:
+    router = IPv6Address("2001:db8:77::1")
+    link = replace(a_link(), default6=(DefaultRoute(gateway=router, metric=100),))
+    with pytest.raises(ConfigError, match="the address of a router on"):
+        relay.check_link(build(f"192.0.2.1={router}")(), link, others={})
 
 
 def test_address_in_use_elsewhere_is_refused() -> None:
     built = build("192.0.2.1=2001:db8:1::1", addresses=("192.0.2.1",))()
-    relay.check_link(built, a_link())
-    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is in use"):
-        relay.check_link(built, a_link(), other_addresses=[IPv4Address("192.0.2.1")])
+    relay.check_link(built, a_link(), others={IPv4Address("192.0.2.9"): "eth1"})
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is in use on eth1"):
+        relay.check_link(built, a_link(), others={IPv4Address("192.0.2.1"): "eth1"})
 
 
 def test_table_goes_to_another_process() -> None:
