@@ -9,16 +9,16 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clatnm import config_device
+from clatnm import config_device, static_conf
 from clatnm.errors import ConfigError, HostError, ParseError
-from clatnm.model import DEVICE_PREFIX, AroundVpn, Mode, Settings
+from clatnm.model import DEVICE_PREFIX, AroundVpn, Mode, Settings, Static
 from clatnm.proto.nat64 import parse_prefix
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ CONFIG_DIR = Path("/etc/clatnm")
 STATE_DIR = Path("/var/lib/clatnm")
 CONFIG_NAME = "clatnm.conf"
 CONNECTIONS_NAME = "connections.d"
+STATIC_NAME = "static.d"
 
 _SECTION = "clatnm"
 _SECRET_BYTES = 32
@@ -59,7 +60,8 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
     """The settings in `directory`; the defaults where there is no file.
 
     `clatnm.conf` holds for all connections, `connections.d/UUID.conf` for one; that of a plain interface is named after
-    it. ConfigError names file and line of the first mistake; nothing is used then.
+    it. `static.d/NAME.conf` is a static translator. ConfigError names file and line of the first mistake; nothing is
+    used then.
     """
     path = directory / CONFIG_NAME
     text = _read(path)
@@ -76,7 +78,36 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
         own = _read(file)
         if own is not None:
             connections[file.stem] = parse(own, source=str(file), backends=backends, common=common)
-    return replace(common, connections=connections)
+    return replace(common, connections=connections, statics=_statics(directory / STATIC_NAME, common, backends))
+
+
+def _statics(directory: Path, common: Settings, backends: tuple[str, ...]) -> tuple[Static, ...]:
+    files: list[static_conf.Read] = []
+    for file in _files(directory):
+        text = _read(file)
+        if text is not None:
+            names = {"source": str(file), "name": file.stem}
+            parsed = static_conf.parse(text, **names, backends=backends, backend=common.backend, read=_read_other)
+            files.append(parsed)
+    static_conf.check_together(files)
+    return tuple(file.static for file in files)
+
+
+def _read_other(path: str) -> str:
+    text = _read(Path(path))
+    if text is None:
+        raise ConfigError(f"there is no file {path}", hint="lines as 192.0.2.1 2001:db8::1")
+    return text
+
+
+def check_uplinks(settings: Settings, there: Collection[str], *, before: Settings | None = None) -> None:
+    """ConfigError when the uplink of a static translator that was not in `before` is not among `there`."""
+    known = {static.name: static.uplink for static in before.statics} if before else {}
+    for static in settings.statics:
+        missing = static.uplink not in there and not static.hotplug
+        if missing and known.get(static.name) != static.uplink:
+            what = f"{static.told_at}: there is no interface '{static.uplink}'"
+            raise ConfigError(what, hint="see: ip link; if it comes later: hotplug = yes")
 
 
 def _files(directory: Path) -> list[Path]:

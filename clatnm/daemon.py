@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from clatnm.dbus.bus import Bus
 from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
+from clatnm.explain_static import static_explanation
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import RunState, Settings, Verdict, World
@@ -66,6 +68,7 @@ class Daemon:
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
+        config.check_uplinks(self._settings, _interfaces())
         self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set, backends=tuple(BACKENDS))
         await clean_first(self._host)
@@ -100,7 +103,7 @@ class Daemon:
         while True:
             await asyncio.sleep(_READING_S)
             for key, run in self._supervisor.running().items():
-                if run.state is not RunState.ON or not self._in_force.of(run.plan.uuid).plat_check:
+                if run.plan.static or run.state is not RunState.ON or not self._in_force.of(run.plan.uuid).plat_check:
                     continue
                 counters = await self._supervisor.counters(key)
                 # An update meanwhile: nobody knows to which prefix the counters belong.
@@ -119,10 +122,12 @@ class Daemon:
 
     def reload(self) -> str:
         try:
-            self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
+            settings = config.load(self._config_dir, backends=tuple(BACKENDS))
+            config.check_uplinks(settings, _interfaces(), before=self._settings)
         except ConfigError as error:
             log.warning("%s; keeping the last good configuration", error)
             return str(error)
+        self._settings = settings
         log.info("configuration read again")
         self._wake.set()
         return ""
@@ -169,7 +174,7 @@ class Daemon:
         # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
         awake = () if self._suspend.asleep else self._verdicts
         self._supervisor.apply(diff(world.running, wanted(awake)))
-        self._observer.probe(world, awake, now)
+        self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)
         if not self._supervisor.running():
             self._suspend.ready()
         if self._recorder is not None:
@@ -232,28 +237,43 @@ class Daemon:
         now = boottime()
         world, running = self._world(now), self._supervisor.running()
         # Decided anew: what routers repeat is no reason to look, but to be told it is.
-        asked = [v for v in decide(world, now) if connection in (v.uplink.name, v.uplink.uuid, v.uplink.interface)]
+        asked = [v for v in decide(world, now) if connection in status.names(v)]
         if not asked and connection in world.links:
             return json.dumps([unfollowed(connection, self._observer.manager_of(connection))])
-        return json.dumps(
-            [explanation(v, world, running, self._journal.decisions(v.uplink.interface), now) for v in asked]
-        )
+        statics = {static.key: static for static in world.settings.statics}
+        told = []
+        for verdict in asked:
+            decisions, static = self._journal.decisions(verdict.uplink.owner), statics.get(verdict.uplink.uuid)
+            if static is None:
+                told.append(explanation(verdict, world, running, decisions, now))
+            else:
+                state = status.state_of(status.run_of(verdict, running))
+                told.append(static_explanation(static, verdict, world, decisions, state=state, now=now))
+        return json.dumps(told)
 
     async def status(self) -> str:
         now = boottime()
         running, retries = self._supervisor.running(), self._supervisor.retries
         connections: list[dict[str, Any]] = []
+        statics: list[dict[str, Any]] = []
         for verdict in decide(self._world(now), now):
             run = status.run_of(verdict, running)
             counters = await self._supervisor.counters(run.plan.key) if run else {}
-            retry = retries.get(verdict.uplink.interface)
-            connections.append(status.connection(verdict, run, retry, counters=counters, now=now))
+            retry = retries.get(verdict.uplink.owner)
+            told = status.connection(verdict, run, retry, counters=counters, now=now)
+            (statics if verdict.uplink.static else connections).append(told)
         adverts = {"heard": self._observer.adverts.heard, "dropped": self._observer.adverts.dropped}
         return json.dumps(
             {
                 "version": __version__,
                 "default_mode": str(self._settings.mode),
                 "connections": connections,
+                "static": statics,
                 "router_advertisements": adverts,
             }
         )
+
+
+def _interfaces() -> set[str]:
+    """The names of all that there are now."""
+    return {name for _, name in socket.if_nameindex()}

@@ -117,8 +117,13 @@ def explanation(
         "change": _change(this, verdict, world),
         "questions": _questions(this, verdict.reason),
         "evidence": _evidence(this, verdict, world, now),
-        "decisions": [{"at": _utc(decision.at), "text": decision.text} for decision in decisions],
+        "decisions": told_decisions(decisions),
     }
+
+
+def told_decisions(decisions: Iterable[Decision]) -> list[dict[str, str]]:
+    """Decisions as JSON values."""
+    return [{"at": _utc(decision.at), "text": decision.text} for decision in decisions]
 
 
 # Why an interface has no connection, and what would make it one
@@ -203,32 +208,36 @@ def _as_argument(uplink: Uplink) -> str:
 def _evidence(this: Case, verdict: Verdict, world: World, now: float) -> list[dict[str, Any]]:
     """What is known, where from, and how old it is (seconds; None: it has no age)."""
     name = this.uplink.interface
-    told = [*_modes(this, world), _fact("ipv4", _ipv4(this), _ipv4_source(this))]
+    told = [*_modes(this, world), fact("ipv4", _ipv4(this), _ipv4_source(this))]
     if this.dhcp4 is not None:
-        told.append(_fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
+        told.append(fact("dhcp4", _dhcp4(this.dhcp4.state), "overheard", now - this.dhcp4.since))
     if this.uplink.ipv4_required:
         words = "NetworkManager gives the connection up without IPv4 of its own; nmcli connection modify"
-        told.append(_fact("ipv4.may-fail", f"no: {words} {_as_argument(this.uplink)} ipv4.may-fail yes", "the profile"))
+        told.append(fact("ipv4.may-fail", f"no: {words} {_as_argument(this.uplink)} ipv4.may-fail yes", "the profile"))
     told += _vpns(this, world)
-    told.append(_fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
+    told.append(fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
     if this.manager_clat:
-        told.append(_fact("manager-clat", this.manager_clat, this.uplink.manager))
+        told.append(fact("manager-clat", this.manager_clat, this.uplink.manager))
     if this.other is not None:
-        told.append(_fact("other-translator", str(this.other), "kernel"))
+        told.append(fact("other-translator", str(this.other), "kernel"))
     usable = candidates_for(this.uplink, world)
     for candidate in world.prefixes.get(name, ()):
         told.append(_prefix(candidate, verdict.candidate, usable, now))
     for report in world.reports.get(name, ()):
-        told.append(_fact(f"source {report.source}", report.detail, str(report.source), now - report.since))
+        told.append(fact(f"source {report.source}", report.detail, str(report.source), now - report.since))
     for (interface, prefix), health in world.plats.items():
         if interface == name:
             state = "not known yet" if health.state is PlatState.UNKNOWN else str(health.state)
             words = f"{state}, {health.detail}" if health.detail else state
-            told.append(_fact(f"plat {prefix}", words, "probe", now - health.since))
+            told.append(fact(f"plat {prefix}", words, "probe", now - health.since))
+    return [*told, *failures(this, now)]
+
+
+def failures(this: Case, now: float) -> Iterable[dict[str, Any]]:
+    """What its translator has failed by, if it has."""
     if this.retry is not None and this.retry.error:
         wait_s = max(0, round(this.retry.not_before - now))
-        told.append(_fact("failure", f"{this.retry.error}; next try in {wait_s} s", "translator"))
-    return told
+        yield fact("failure", f"{this.retry.error}; next try in {wait_s} s", "translator")
 
 
 def _vpns(this: Case, world: World) -> Iterable[dict[str, Any]]:
@@ -237,12 +246,13 @@ def _vpns(this: Case, world: World) -> Iterable[dict[str, Any]]:
     for family, device in (("IPv4", this.vpns.ipv4), ("IPv6", this.vpns.ipv6)):
         if device:
             name = f" “{names[device]}”" if device in names else ""
-            yield _fact("vpn", f"{device}{name} has the {family} of new connections", "kernel")
+            yield fact("vpn", f"{device}{name} has the {family} of new connections", "kernel")
     for gateway in this.uplink.vpn_gateways:
-        yield _fact("vpn", f"its far end {gateway} is reached over this connection", this.uplink.manager)
+        yield fact("vpn", f"its far end {gateway} is reached over this connection", this.uplink.manager)
 
 
-def _fact(what: str, value: str, source: str, age_s: float | None = None) -> dict[str, Any]:
+def fact(what: str, value: str, source: str, age_s: float | None = None) -> dict[str, Any]:
+    """A piece of evidence, who told it, and how old it is (seconds; None: it has no age)."""
     return {"what": what, "value": value, "source": source, "age_s": None if age_s is None else max(0, round(age_s))}
 
 
@@ -261,7 +271,7 @@ def _prefix(
     if candidate.expires_at is not None:
         words.append(f"{max(0, round(candidate.expires_at - now))} s left")
     age_s = None if candidate.heard_at is None else now - candidate.heard_at
-    return _fact("prefix", ", ".join(words), str(candidate.source), age_s)
+    return fact("prefix", ", ".join(words), str(candidate.source), age_s)
 
 
 def _modes(this: Case, world: World) -> Iterable[dict[str, Any]]:
@@ -270,12 +280,12 @@ def _modes(this: Case, world: World) -> Iterable[dict[str, Any]]:
     if "mode" in world.settings.written or not any(told.mode for told in said):
         said.append(default)
     counting = next(told for told in said if told.mode is not None)
-    yield _fact("mode", str(counting.mode), counting.source)
+    yield fact("mode", str(counting.mode), counting.source)
     for told in said:
         if told.mode is None:
-            yield _fact("mode, ignored", f"{told.text}: {told.fault}", told.source)
+            yield fact("mode, ignored", f"{told.text}: {told.fault}", told.source)
         elif told is not counting:
-            yield _fact("mode, overruled", str(told.mode), told.source)
+            yield fact("mode, overruled", str(told.mode), told.source)
 
 
 def _ipv4(this: Case) -> str:
@@ -323,7 +333,11 @@ def as_text(told: Mapping[str, Any]) -> str:
             f"  {told['change']}",
         ]
         return "\n".join(map(printable, lines))
-    lines = [f"{told['interface']} “{told['name']}” {state}: {told['explanation']}", ""]
+    if told.get("static"):
+        running = "runs" if told["state"] == "on" else "does not run"
+        lines = [f"{told['uuid']} on {told['interface']} {running}: {told['explanation']}", ""]
+    else:
+        lines = [f"{told['interface']} “{told['name']}” {state}: {told['explanation']}", ""]
     lines += [f"  {_SIGNS[row['answer']]} {row['question']}" for row in told["questions"]]
     lines += ["", "What is known:"]
     width = max(len(fact["what"]) for fact in told["evidence"])

@@ -45,29 +45,29 @@ class Journal:
         lines: list[str] = []
         present: set[str] = set()
         for verdict in verdicts:
-            interface = verdict.uplink.interface
-            present.add(interface)
-            story = self._stories.get(interface)
+            owner = verdict.uplink.owner
+            present.add(owner)
+            story = self._stories.get(owner)
             if story is None:
-                story = self._stories[interface] = _Story(decisions=self._past.pop(interface, deque(maxlen=REMEMBERED)))
+                story = self._stories[owner] = _Story(decisions=self._past.pop(owner, deque(maxlen=REMEMBERED)))
             run = status.run_of(verdict, running)
             ms = start_ms(run.plan.key) if run else 0.0
             said = _news(verdict, run, ms)
             if said is not None and said != story.said:
                 story.said = said
                 lines.append(self._write(story.decisions, status.log_line(verdict, run, start_ms=ms)))
-        for interface in self._stories.keys() - present:
-            story = self._stories.pop(interface)
+        for owner in self._stories.keys() - present:
+            story = self._stories.pop(owner)
             if not isinstance(story.said[0], Reason):
-                lines.append(self._write(story.decisions, f"{interface}: CLAT down, the connection is gone"))
-            self._past[interface] = story.decisions
-        for interface in list(self._past)[:-_MAX_PAST]:
-            del self._past[interface]
+                lines.append(self._write(story.decisions, status.gone_line(owner)))
+            self._past[owner] = story.decisions
+        for owner in list(self._past)[:-_MAX_PAST]:
+            del self._past[owner]
         return lines
 
-    def decisions(self, interface: str) -> tuple[Decision, ...]:
-        """The last decisions for one interface, oldest first."""
-        story = self._stories.get(interface)
+    def decisions(self, owner: str) -> tuple[Decision, ...]:
+        """The last decisions for one `Uplink.owner`, oldest first."""
+        story = self._stories.get(owner)
         return tuple(story.decisions) if story else ()
 
     def _write(self, decisions: deque[Decision], line: str) -> str:

@@ -25,6 +25,7 @@ from clatnm.heard import SourceReport as SourceReport  # noqa: PLC0414
 from clatnm.proto.eam import EamTable
 
 DEVICE_PREFIX = "clat-"
+STATIC_OWNER = "static.d/"  # no interface has a slash in its name
 
 
 class Mode(StrEnum):
@@ -96,12 +97,12 @@ class Choices:
     clat_v6: IPv6Address | None = None
     address_kind: AddressKind = AddressKind.AUTO
     device: str | None = None
+    relay: Relay | None = None
+    """An Edge Relay is wanted, not a CLAT."""
     metric: int | None = None
     """The metric of the IPv4 default route, whatever other routes have."""
     mtu_bytes: int | None = None
     """The longest IPv4 packet, where the uplink does not allow less."""
-    relay: Relay | None = None
-    """An Edge Relay is wanted, not a CLAT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,11 @@ class ToldMode:
     """None: it does not count."""
     fault: str = ""
     """Why it does not count."""
+
+
+def owner(interface: str, static: str) -> str:
+    """Who has a translator: the connection on an interface, or a static translator, which may stand beside it."""
+    return f"{STATIC_OWNER}{static}" if static else interface
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +157,39 @@ class Uplink:
     """What is set where the connection itself is configured, but for the mode; `written` says which fields."""
     access_point: str = ""
     """BSSID of the Wi-Fi access point in use. Another one may lead to another network, without a loss of carrier."""
+    static: str = ""
+    """Name of the static translator that this stands for; "" for a connection."""
+
+    @property
+    def owner(self) -> str:
+        """Whose translators, failures and decisions are kept apart: see `owner`."""
+        return owner(self.interface, self.static)
 
     @property
     def mode(self) -> Mode | None:
         """What the connection itself says; None: the global default decides."""
         return next((told.mode for told in self.told_modes if told.mode is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Static:
+    """A translator from `/etc/clatnm/static.d/NAME.conf`: there as long as its uplink has IPv6."""
+
+    name: str
+    uplink: str
+    prefix: IPv6Network
+    """The network's translation prefix: that of a NAT64, or of a SIIT-DC border relay (RFC 7755)."""
+    choices: Choices = Choices()
+    backend: str = "auto"
+    hotplug: bool = False
+    """The uplink may be missing, and come later."""
+    told_at: str = ""
+    """File and line of the uplink, for people."""
+
+    @property
+    def key(self) -> str:
+        """Its identity where connections have a UUID."""
+        return owner(self.uplink, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +218,18 @@ class Plan:
     relay: Relay | None = None
     """With it, `clat_v4` and `clat_v6` are the pair that the translator itself speaks with, and need not be mapped; the
     addresses of its traffic are the relay's. Its table can change live."""
+    static: str = ""
+    """Name of the static translator that this is; "" for a connection's."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is: see `owner`."""
+        return owner(self.interface, self.static)
 
     @property
     def key(self) -> str:
-        """Tells the translators of one interface apart: two are there while one takes over from the other."""
-        return f"{self.interface}/{self.clat_v4}"
+        """Tells the translators of one owner apart: two are there while one takes over from the other."""
+        return f"{self.owner}/{self.clat_v4}"
 
     def same_translator(self, other: Plan) -> bool:
         """True when `other` can be applied to a running translator without restarting it."""
@@ -197,7 +238,7 @@ class Plan:
     def _identity(self) -> tuple[object, ...]:
         """What a translator is born with."""
         return (
-            (self.interface, self.ifindex, self.uuid, self.backend),
+            (self.interface, self.static, self.ifindex, self.uuid, self.backend),
             (self.clat_v4, self.shared, self.link_address is None),
             None if self.relay is None else (self.relay.addresses, self.relay.routes),
         )
@@ -258,6 +299,8 @@ class Settings:
     """Names of the fields that somebody has set."""
     connections: Mapping[str, Settings] = field(default_factory=dict)
     """Per connection UUID, where there are settings for it: complete, the global ones filled in."""
+    statics: tuple[Static, ...] = ()
+    """The static translators, sorted by name."""
 
     def of(self, uuid: str) -> Settings:
         """The settings that hold for one connection."""

@@ -176,7 +176,8 @@ class Observer:
         uplinks = self._manager.uplinks()
         told = [uplink for uplink in uplinks if self._prefixes(uplink, settings, now)]
         links = [link for uplink in uplinks if (link := self._links.get(uplink.interface))]
-        without = [link.name for link in links if link.carrier and not has_ipv6(link)]
+        also = (link for each in settings.statics if (link := self._links.get(each.uplink)))
+        without = [link.name for link in (*links, *also) if link.carrier and not has_ipv6(link)]
         able = {link.name for link in links if has_ipv6(link)}
         # Another profile, or another word in the same one: the manager may begin anew.
         rights = {u.interface: (u.uuid, u.manager_wait_s) for u in told if u.interface in able}

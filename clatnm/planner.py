@@ -177,6 +177,12 @@ def as_json(scene: Scene) -> dict[str, Any]:
         "connections": [
             {"interface": v.uplink.interface, "reason": str(v.reason) if v.reason else None, "evidence": v.line()}
             for v in scene.verdicts
+            if not v.uplink.static
+        ],
+        "static": [
+            {"name": v.uplink.static, "reason": str(v.reason) if v.reason else None, "evidence": v.line()}
+            for v in scene.verdicts
+            if v.uplink.static
         ],
     }
 
@@ -220,8 +226,16 @@ def _step_text(step: Step) -> str:
     if isinstance(step, Update):
         changes = [(words, getattr(step.old, name), getattr(plan, name)) for name, words in _SHOWN.items()]
         told = [f"{words} {old} → {new}" for words, old, new in changes if old != new]
+        if plan.relay != step.old.relay:
+            told.append("other mappings")
         if plan.offered != step.old.offered:
             told.append("default route back" if plan.offered else "no default route, older connections may finish")
         return f"change {step.old.device}: {', '.join(told) or 'link-layer address'}"
+    if plan.relay is not None:
+        routes = (
+            f"routes to {', '.join(map(str, plan.relay.routes))} with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
+        )
+        count = len(plan.relay.mappings)
+        return f"start {plan.device} ({plan.backend}): {count} mappings, prefix {plan.prefix}, {routes}"
     route = f"default route with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
     return f"start {plan.device} ({plan.backend}): {plan.clat_v4} as {plan.clat_v6}, NAT64 {plan.prefix}, {route}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clatnm.model import Reason, Retry, Running, RunState, Verdict
+from clatnm.model import STATIC_OWNER, Reason, Relay, Retry, Running, RunState, Verdict
 
 EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NOT_AN_UPLINK: "traffic of this connection goes through another one",
@@ -26,6 +26,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
 
 
 _KILO = 1000.0
+_LISTED, _SHOWN = ("addresses", "routes"), 4
 
 
 def printable(text: str) -> str:
@@ -35,9 +36,15 @@ def printable(text: str) -> str:
 
 def run_of(verdict: Verdict, running: Mapping[str, Running]) -> Running | None:
     """The translator that stands for a connection: the planned one, else one that has the route, else any it has."""
-    own = [run for run in running.values() if run.plan.interface == verdict.uplink.interface]
+    own = [run for run in running.values() if run.plan.owner == verdict.uplink.owner]
     planned = verdict.plan.key if verdict.plan else ""
     return max(own, key=lambda run: (run.plan.key == planned, run.plan.offered, run.plan.key), default=None)
+
+
+def names(verdict: Verdict) -> tuple[str, ...]:
+    """What the user may call what it is about."""
+    uplink = verdict.uplink
+    return (uplink.name, uplink.uuid) if uplink.static else (uplink.name, uplink.uuid, uplink.interface)
 
 
 def state_of(run: Running | None) -> str:
@@ -49,13 +56,22 @@ def state_of(run: Running | None) -> str:
 
 def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
     """The one line that tells a user what happened to a connection, and a log reader why."""
-    where = verdict.uplink.interface
+    where, static = verdict.uplink.owner, verdict.uplink.static
+    translator = "translator" if static else "CLAT"
     if run is not None and run.state is RunState.ON and run.plan.offered and verdict.candidate is not None:
         plan = run.plan
-        what = f"CLAT up, {plan.prefix} from {verdict.candidate.source}, {plan.backend}, {start_ms:.0f} ms"
+        origin = f"on {plan.interface}" if static else f"from {verdict.candidate.source}"
+        what = f"{translator} up, {plan.prefix} {origin}, {plan.backend}, {start_ms:.0f} ms"
         return f"{where}: {what} {verdict.line()}"
     why = EXPLANATIONS[verdict.reason] if verdict.reason else state_of(run)
-    return f"{where}: no CLAT, {why} {verdict.line()}"
+    return f"{where}: no {translator}, {why} {verdict.line()}"
+
+
+def gone_line(owner: str) -> str:
+    """What the log says when a connection has gone that had a CLAT, or the file of a static translator."""
+    if owner.startswith(STATIC_OWNER):
+        return f"{owner}: translator down, the file is gone"
+    return f"{owner}: CLAT down, the connection is gone"
 
 
 def connection(
@@ -101,21 +117,33 @@ def connection(
             "metric": plan.metric,
             "counters": dict(counters),
         }
+        if plan.relay is not None:
+            told["translator"]["relay"] = _relay(plan.relay)
     return told
+
+
+def _relay(relay: Relay) -> dict[str, Any]:
+    """What an Edge Relay serves; thousands of mappings are only counted."""
+    return {
+        "mappings": len(relay.mappings),
+        "addresses": [str(address) for address in relay.addresses],
+        "routes": [str(route) for route in relay.routes],
+    }
 
 
 def as_text(told: Mapping[str, Any]) -> str:
     """What `clatnm status` prints, from what `status --json` holds."""
-    blocks = [_connection_text(item) for item in told["connections"]]
+    blocks = [_connection_text(item, of="CLAT") for item in told["connections"]]
+    blocks += [_connection_text(item, of="translator") for item in told.get("static", ())]
     if not blocks:
         return "No active connections."
     return "\n\n".join(blocks)
 
 
-def _connection_text(told: Mapping[str, Any]) -> str:
-    head = "CLAT on" if told["state"] == "on" else f"CLAT {told['state']}"
+def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
+    head = f"{of} on" if told["state"] == "on" else f"{of} {told['state']}"
     if told["state"] in ("off", "draining") and told["explanation"]:
-        head = f"no CLAT: {told['explanation']} ({told['reason']})"
+        head = f"no {of}: {told['explanation']} ({told['reason']})"
         head += "; older connections may finish" if told["state"] == "draining" else ""
     lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
     lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
@@ -131,12 +159,22 @@ def _connection_text(told: Mapping[str, Any]) -> str:
         lines.append(
             f"  device    {translator['device']}, {translator['backend']}, {mtu}, metric {translator['metric']}"
         )
+        if "relay" in translator:
+            lines.append(_relay_line(translator["relay"]))
         lines.extend(_counter_lines(translator["counters"]))
     if told["error"]:
         lines.append(f"  error     {printable(told['error'])}")
     evidence = " ".join(f"{key}={value}" for key, value in told["evidence"].items())
     lines.append(f"  evidence  {evidence}")
     return "\n".join(lines)
+
+
+def _relay_line(relay: Mapping[str, Any]) -> str:
+    """`  relay     3 mappings, for 192.0.2.1, from 0.0.0.0/0`."""
+    some = [", ".join(relay[what][:_SHOWN]) + ("…" if len(relay[what]) > _SHOWN else "") for what in _LISTED]
+    count = relay["mappings"]
+    whose = f"addresses {some[0]}" if some[0] else "for others"
+    return f"  relay     {count} mapping{'s' if count != 1 else ''}, {whose}, routes {some[1]}"
 
 
 def _counter_lines(counters: Mapping[str, Any]) -> list[str]:

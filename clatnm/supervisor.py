@@ -3,7 +3,7 @@
 
 A connection is in a state only after the effect that leads there has succeeded. Each step runs in a task of its own, so
 a slow start of one connection delays no other; while it runs, `diff` leaves that connection alone. Translators go by
-`Plan.key`, failures by interface.
+`Plan.key`, failures by `Plan.owner`.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Supervisor:
         try:
             return await run.translator.counters()
         except Exception as error:  # whatever it is, only the counting has failed
-            log.debug("%s: counters: %s", run.plan.interface, _words(error))
+            log.debug("%s: counters: %s", run.plan.owner, _words(error))
             return {}
 
     def forget_failures(self, keep: Collection[str]) -> None:
-        """Failures belong to an interface that wants, or has, a CLAT (`keep` names them); else they are history."""
+        """Failures belong to an owner that wants, or has, a translator (`keep` names them); else they are history."""
         self.retries = {name: entry for name, entry in self.retries.items() if name in keep}
 
     def apply(self, steps: Iterable[Step]) -> None:
@@ -117,7 +117,7 @@ class Supervisor:
             return
         except Exception as error:  # a bug in a backend included: its connection must not be stuck in `starting`
             if not isinstance(error, ClatnmError):
-                log.exception("%s: the %s backend failed", run.plan.interface, run.plan.backend)
+                log.exception("%s: the %s backend failed", run.plan.owner, run.plan.backend)
             # A name, an address or a route that somebody else has just taken is no fault of the backend's.
             taken = isinstance(error, HostError) and error.errno in (errno.EEXIST, errno.EBUSY)
             self._failed(run, _words(error), ran_for_s=0.0 if taken else None)
@@ -149,7 +149,7 @@ class Supervisor:
             if run.translator is not None:
                 await run.translator.stop()
         except Exception as error:  # whatever it is, its process has ended or will when we do
-            log.error("%s: stopping: %s", run.plan.interface, _words(error))
+            log.error("%s: stopping: %s", run.plan.owner, _words(error))
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
         try:
@@ -159,9 +159,10 @@ class Supervisor:
         if run.state is RunState.STOPPING or self._runs.get(run.plan.key) is not run:
             return
         if ended.collision and run.plan.offered:
-            log.warning("%s: another host uses %s; taking another address", run.plan.interface, ended.collision)
-            previous = self.retries.get(run.plan.interface)
-            self.retries[run.plan.interface] = retry.collided(previous, address=ended.collision, now=self._clock())
+            then = "trying again" if run.plan.static else "taking another address"
+            log.warning("%s: another host uses %s; %s", run.plan.owner, ended.collision, then)
+            previous = self.retries.get(run.plan.owner)
+            self.retries[run.plan.owner] = retry.collided(previous, address=ended.collision, now=self._clock())
             self._gone(run)
         elif ended.gave_way:  # should nobody translate after all, the next try counts as one
             self._failed(run, ended.error, ran_for_s=self._clock() - run.began, level=logging.DEBUG)
@@ -169,19 +170,19 @@ class Supervisor:
             self._failed(run, ended.error, ran_for_s=None if ended.unfit else self._clock() - run.began)
 
     def _failed(self, run: _Run, error: str, *, ran_for_s: float | None, level: int = logging.WARNING) -> None:
-        interface = run.plan.interface
+        owner = run.plan.owner
         if self._runs.get(run.plan.key) is not run:
             return  # its death has been noted already
         if not run.plan.offered:  # nobody will start it again, so there is nothing to wait for
-            log.log(level, "%s: %s; the connections that were left to it have ended", interface, error)
+            log.log(level, "%s: %s; the connections that were left to it have ended", owner, error)
             self._gone(run)
             return
-        previous = self.retries.get(interface)
+        previous = self.retries.get(owner)
         now = self._clock()
         entry = retry.failed(previous, error=error, backend=run.plan.backend, ran_for_s=ran_for_s, now=now)
-        self.retries[interface] = entry
+        self.retries[owner] = entry
         wait_s = entry.not_before - now
-        log.log(level, "%s: %s; %s", interface, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
+        log.log(level, "%s: %s; %s", owner, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
         self._gone(run)
 
     def _gone(self, run: _Run) -> None:

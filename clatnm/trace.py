@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from clatnm.errors import ParseError
 from clatnm.model import World
+from clatnm.proto.eam import EamTable, parse_mapping
 
 _T = TypeVar("_T")
 _ADDRESSES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network)
@@ -42,6 +43,8 @@ def parse(lines: Iterable[str]) -> Iterator[tuple[float, World]]:
             at, world = _number(told["at"]), _decode(World, told["world"])
             if len({uplink.interface for uplink in world.uplinks}) < len(world.uplinks):
                 raise ValueError("an interface has two connections")
+            if len({static.name for static in world.settings.statics}) < len(world.settings.statics):
+                raise ValueError("two static translators have one name")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ParseError(f"line {number} is not of a trace: {_words(error)}") from None
         yield at, world
@@ -58,6 +61,8 @@ def _encode(value: Any) -> Any:
         return {f.name: _encode(told[f.name]) for f in fields(value) if told[f.name] != _default(f)}
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, EamTable):
+        return [f"{v4} {v6}" for v4, v6 in value]
     if isinstance(value, _ADDRESSES):
         return str(value)
     if isinstance(value, bytes):
@@ -95,6 +100,8 @@ def _decode(kind: Any, value: Any) -> Any:
         return {_decode_key(key, name): _decode(item, told) for name, told in _checked(dict, value).items()}
     if is_dataclass(kind):
         return _decode_record(typing.cast("type[Any]", kind), _checked(dict, value))
+    if kind is EamTable:
+        return _table(_checked(list, value))
     if kind is bytes:
         return bytes.fromhex(value)
     if kind is float:
@@ -105,6 +112,13 @@ def _decode(kind: Any, value: Any) -> Any:
         return _checked(bool, value)
     # a text, an address, a network, a word of an enumeration
     return typing.cast("Callable[[Any], Any]", kind)(_text(value))
+
+
+def _table(lines: list[Any]) -> EamTable:
+    try:
+        return EamTable(parse_mapping(*_text(line).split(_KEY_SEPARATOR)) for line in lines)
+    except ParseError as error:
+        raise ValueError(error.what) from None
 
 
 def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import chain
 from typing import NamedTuple
 
-from clatnm.model import DEVICE_PREFIX, Address6, DefaultRoute, Link
+from clatnm.model import DEVICE_PREFIX, Address6, DefaultRoute, Link, Static
 
 # RFC 7335: hosts running an IPv4 continuity solution take their IPv4 address from here.
 CONTINUITY_PREFIX = IPv4Network("192.0.0.0/29")
@@ -30,6 +30,11 @@ def device_name(interface: str) -> str:
     """`clat-<interface>`, or a stable hash of it where that would pass the kernel's 15 bytes."""
     name = DEVICE_PREFIX + interface
     return name if len(name.encode()) <= _MAX_DEVICE_NAME else _hashed(interface)
+
+
+def static_device(static: Static) -> str:
+    """The chosen name, or `clat-s-<its own>`: a file named after an interface is not to take that one's device."""
+    return static.choices.device or device_name(f"s-{static.name}")
 
 
 def spare_name(interface: str) -> str:

@@ -93,6 +93,7 @@ def draft(
         ),
         gateways=uplink.vpn_gateways,
         relay=relay,
+        static=uplink.static,
     )
 
 
@@ -166,7 +167,7 @@ def _foreign_ipv4(world: World) -> set[IPv4Address]:
 def _goes_before(plan: Plan, this: Case, link: Link) -> bool:
     """A translator that another one has to wait for: of an earlier connection, or device, of the same name."""
     uplink = this.uplink
-    return plan.interface == uplink.interface and (plan.uuid, plan.ifindex) != (uplink.uuid, link.index)
+    return plan.owner == uplink.owner and (plan.uuid, plan.ifindex) != (uplink.uuid, link.index)
 
 
 def _metrics_of(plans: Sequence[Plan], world: World) -> set[int]:

@@ -49,7 +49,8 @@ def own_devices(world: World) -> set[str]:
     """Names of our devices; of one that is being renamed the kernel may have either."""
     plans = [running.plan for running in world.running.values()]
     names = (addressing.device_name, addressing.spare_name)
-    return {plan.device for plan in plans} | {name(plan.interface) for plan in plans for name in names}
+    static = {addressing.static_device(static) for static in world.settings.statics}
+    return static | {plan.device for plan in plans} | {name(plan.interface) for plan in plans for name in names}
 
 
 def _of_this_machine(world: World) -> Iterator[Link]:

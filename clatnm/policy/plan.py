@@ -11,13 +11,19 @@ from clatnm.policy.choices import chosen
 from clatnm.policy.draft import Taken, device_of, draft
 from clatnm.policy.drain import Translators
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
+from clatnm.policy.static import decide_static
 from clatnm.policy.verdict import Case, case, should_start_clat
 
 
 def decide(world: World, now: float) -> tuple[Verdict, ...]:
-    """One verdict a connection, in the order of `world.uplinks`."""
+    """One verdict a connection, in the order of `world.uplinks`; then one a static translator, in that of their names.
+
+    Those come first where both want the same: they stand in a file.
+    """
     taken = Taken.before(world)
-    return tuple(_decide(chosen(uplink, world.settings), world, taken, now) for uplink in world.uplinks)
+    statics = [decide_static(static, world, taken, now) for static in world.settings.statics]
+    uplinks = [chosen(uplink, world.settings) for uplink in world.uplinks]
+    return (*(_decide(uplink, world, taken, now) for uplink in uplinks), *statics)
 
 
 def _decide(uplink: Uplink, world: World, taken: Taken, now: float) -> Verdict:

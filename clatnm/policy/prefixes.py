@@ -26,7 +26,7 @@ def candidates_for(uplink: Uplink, world: World) -> tuple[PrefixCandidate, ...]:
     if static:
         return static
     settled = all(report.settled for report in world.reports.get(uplink.interface, ()))
-    in_use = {run.plan.prefix for run in world.running.values() if run.plan.interface == uplink.interface}
+    in_use = {run.plan.prefix for run in world.running.values() if run.plan.owner == uplink.owner}
     return tuple(c for c in told if settled or c.source is not PrefixSource.FALLBACK or c.prefix in in_use)
 
 
@@ -69,7 +69,7 @@ def asks_dns(uplink: Uplink, world: World, now: float) -> bool:
     settings = world.settings.of(uplink.uuid)
     if not settings.dns64 or settings.prefix is not None:
         return False
-    in_use = [run.plan.prefix for run in world.running.values() if run.plan.interface == uplink.interface]
+    in_use = [run.plan.prefix for run in world.running.values() if run.plan.owner == uplink.owner]
     reason = requires_clat(case(uplink, None, world, now))
     if reason is not None and not (reason is Reason.NATIVE_IPV4 and in_use):
         return False

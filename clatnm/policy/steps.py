@@ -17,9 +17,9 @@ def wanted(verdicts: Iterable[Verdict]) -> tuple[Plan, ...]:
 
 
 def trying(verdicts: Iterable[Verdict], running: Mapping[str, Running]) -> set[str]:
-    """Interfaces that want a translator, or have one still: what went wrong there before is not history yet."""
-    wanting = {v.uplink.interface for v in verdicts if v.plan or v.reason is Reason.BACKING_OFF}
-    return wanting | {run.plan.interface for run in running.values()}
+    """Owners that want a translator, or have one still: what went wrong there before is not history yet."""
+    wanting = {v.uplink.owner for v in verdicts if v.plan or v.reason is Reason.BACKING_OFF}
+    return wanting | {run.plan.owner for run in running.values()}
 
 
 def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, ...]:
@@ -27,7 +27,7 @@ def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, .
 
     A translator that is starting or stopping is left alone: its outcome is an event, and the next look at the world
     corrects whatever has changed meanwhile. For the same reason none starts beside one that is on its way to or from
-    the same interface, or now begins to go.
+    the same owner, or now begins to go.
     """
     goal = {plan.key: plan for plan in plans}
     stops: list[Step] = []
@@ -48,8 +48,10 @@ def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, .
 def _in_the_way(plan: Plan, running: Mapping[str, Running], going: Collection[str]) -> bool:
     if plan.key in running:
         return True
-    own = [(key, run) for key, run in running.items() if run.plan.interface == plan.interface]
-    return any(key in going or run.state is not RunState.ON or run.plan.device == plan.device for key, run in own)
+    if any(run.plan.device == plan.device for run in running.values()):
+        return True
+    own = [(key, run) for key, run in running.items() if run.plan.owner == plan.owner]
+    return any(key in going or run.state is not RunState.ON for key, run in own)
 
 
 def wake_at(world: World, now: float) -> float | None:

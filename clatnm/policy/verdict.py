@@ -122,7 +122,7 @@ def case(uplink: Uplink, candidate: PrefixCandidate | None, world: World, now: f
         told_since=world.told_since.get(interface, now),
         dhcp4=world.dhcp4.get(interface),
         asking=tuple(str(report.source) for report in world.reports.get(interface, ()) if not report.settled),
-        retry=world.retries.get(interface),
+        retry=world.retries.get(uplink.owner),
         dead_gateways=world.dead_gateways.get(interface, frozenset()),
         other=other_translator(world.links.get(interface), world),
         vpns=vpns(uplink, world),
@@ -160,7 +160,8 @@ def _unreachable(this: Case) -> bool:
     return this.plat is not None and this.plat.state is PlatState.DEAD and this.mode is not Mode.FORCE
 
 
-def _backing_off(this: Case) -> bool:
+def backing_off(this: Case) -> bool:
+    """Its translator failed a short while ago."""
     return this.retry is not None and this.retry.not_before > this.now
 
 
@@ -184,7 +185,7 @@ RULES: tuple[Rule, ...] = (
     *_REQUIRING,
     (Reason.NO_PREF64, lambda this: this.candidate is None),
     (Reason.PLAT_UNREACHABLE, _unreachable),
-    (Reason.BACKING_OFF, _backing_off),
+    (Reason.BACKING_OFF, backing_off),
 )
 """In the order in which they are asked. What remains is scarce (NO_CLAT_ADDRESS, NO_TRANSLATOR): planning tells."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -14,22 +14,35 @@ from hypothesis import strategies as st
 from clatnm import trace
 from clatnm.errors import ParseError
 from clatnm.model import (
+    Choices,
     Dhcp4,
     Dhcp4State,
     PlatHealth,
     PlatState,
     PrefixSource,
+    Relay,
     Retry,
     RunState,
     Settings,
     SourceReport,
+    Static,
     Ways,
     World,
 )
 from clatnm.policy.plan import decide
+from clatnm.proto.eam import EamTable
 from tests.unit.policy.test_plan_properties import worlds
 from tests.unit.policy.worlds import NOW, SECRET, WELL_KNOWN, a_link, a_route4, a_world, an_uplink, run_all, the_plan
 
+RELAY = Relay(
+    mappings=EamTable(
+        [
+            (IPv4Network("192.0.2.1"), IPv6Network("2001:db8::1")),
+            (IPv4Network("192.0.2.16/28"), IPv6Network("2001:db8:1::/124")),
+        ]
+    ),
+    addresses=(IPv4Address("192.0.2.1"),),
+)
 FULL = replace(
     a_world(
         a_link("wlan 0", ipv4=("192.168.2.7",), default4=(a_route4(),)), a_link("ppp0", index=3, link_address=None)
@@ -50,6 +63,7 @@ FULL = replace(
         dns64_servers=(IPv6Address("fe80::1"), IPv4Address("192.0.2.1")),
         written=frozenset({"dns64_servers"}),
         connections={"x": Settings(drain_s=0)},
+        statics=(Static(name="web", uplink="ppp0", prefix=WELL_KNOWN, choices=Choices(relay=RELAY)),),
     ),
     sharing_backends=frozenset({"ebpf"}),
 )
@@ -101,6 +115,11 @@ BROKEN = {
     "no-text": '{"at": 1, "world": {"backends": {"tun": "\\ud800"}}}',
     "no-flag": '{"at": 1, "world": {"settings": {"dns64": "no"}}}',
     "text-as-time": '{"at": "inf", "world": {}}',
+    "mapping": trace.line(FULL, NOW).replace("192.0.2.1/32 ", "192.0.2.300 "),
+    "mapping-with-one-side": trace.line(FULL, NOW).replace("192.0.2.1/32 ", ""),
+    "two-static-translators-of-one-name": trace.line(
+        replace(FULL, settings=Settings(statics=(*FULL.settings.statics, *FULL.settings.statics))), NOW
+    ),
     "two-connections-on-one-interface": trace.line(
         replace(a_world(), uplinks=(an_uplink(), an_uplink(uuid="another"))), NOW
     ),

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from clatnm.model import Plan, Running, RunState, Start, Stop, Update
+from clatnm.model import Plan, Relay, Running, RunState, Start, Stop, Update
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff
+from clatnm.proto.eam import EamTable, host_pair
 from tests.unit.policy.worlds import NOW, a_link, a_world, run_all, the_plan
 
 PLAN = the_plan(a_world())
@@ -35,6 +36,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "gateways": ((IPv4Address("198.51.100.20"),), LIVE),
     "shared": (True, RESTART),
     "offered": (False, LIVE),
+    "relay": (Relay(mappings=EamTable([host_pair(PLAN.clat_v4, PLAN.clat_v6)])), RESTART),
+    "static": ("edge", RESTART),
 }
 
 
@@ -64,7 +67,7 @@ def test_losing_the_gateway_is_a_live_change() -> None:
 
 
 def test_another_interface_is_another_translator() -> None:
-    moved = replace(PLAN, interface="wlan1")
+    moved = replace(PLAN, interface="wlan1", device="clat-wlan1")
     assert diff(run_all(PLAN), [moved]) == (Stop(plan=PLAN), Start(plan=moved))
     assert not PLAN.same_translator(moved)
 
@@ -115,6 +118,12 @@ def test_translator_on_its_way_up_or_down_is_left_alone(state: RunState, wanted:
 
 
 def test_stops_come_first() -> None:
-    wanted = [replace(PLAN, metric=700), replace(PLAN, interface="new0")]
+    wanted = [replace(PLAN, metric=700), replace(PLAN, interface="new0", device="clat-new0")]
     steps = diff(run_all(PLAN, OTHER), wanted)
     assert [type(step) for step in steps] == [Stop, Update, Start]
+
+
+def test_device_is_not_made_before_another_owner_has_given_it_up() -> None:
+    static = replace(PLAN, static="edge")
+    assert diff(run_all(PLAN), [PLAN, static]) == ()
+    assert diff({}, [static]) == (Start(plan=static),)
