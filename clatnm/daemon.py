@@ -24,6 +24,7 @@ from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
 from clatnm.explain_static import static_explanation
+from clatnm.firewall.firewalld import Firewalld
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import RunState, Settings, Verdict, World
@@ -57,6 +58,7 @@ class Daemon:
         self._stopping = False
         self._answering = False
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
+        self._firewalld = Firewalld()
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
         self._looked_at = 0.0
@@ -89,6 +91,7 @@ class Daemon:
             self._observer.close()
             self._suspend.close()
             await self._supervisor.stop_all()
+            await self._firewalld.close()
             spare.close()
             bus.cancel()
             await asyncio.wait({bus, reading})
@@ -174,6 +177,7 @@ class Daemon:
         # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
         awake = () if self._suspend.asleep else self._verdicts
         self._supervisor.apply(diff(world.running, wanted(awake)))
+        self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)
         if not self._supervisor.running():
             self._suspend.ready()
@@ -216,6 +220,7 @@ class Daemon:
             self._now_answering()
             await self._suspend.attach(bus)
             await self._observer.attach(bus)
+            await self._firewalld.attach(bus)
             await bus.closed()
         finally:
             bus.close()

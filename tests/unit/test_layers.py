@@ -53,6 +53,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "uplinks": LEAVES | {"config", "dbus", "kernel"},
     # `policy` for discovery/plat.py: when to ask a PLAT, and what its answers mean, is decided there.
     "discovery": LEAVES | {"dbus", "kernel", "policy", "proto"},
+    "firewall": LEAVES | {"dbus"},
     "translators": LEAVES | {"bpf", "kernel", "proto", "templates", "worker"},
     # wiring
     "trace": LEAVES | {"proto"},

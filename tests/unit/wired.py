@@ -38,6 +38,9 @@ class FakeBus:
     def on_signal(self, handler: Callable[[Signal], None]) -> None:
         self._handlers.append(handler)
 
+    async def follow(self, name: str) -> str:
+        return ""
+
     async def add_match(self, rule: str) -> None:
         return None
 
