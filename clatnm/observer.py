@@ -71,7 +71,7 @@ class Observer:
         self._users: Mapping[IPv4Address, int] = {}
         self._waiting: asyncio.TimerHandle | None = None
         self._networkd = Networkd(backends=backends)
-        self._plain = Plain()
+        self._plain = Plain(changed=changed)
         # NetworkManager shows the links of others too, as foreign ones with a profile that it made up.
         self._manager = Managers((self._networkd, self._plain, NetworkManager()))
         self._without_bus = False
@@ -85,7 +85,7 @@ class Observer:
 
     def close(self) -> None:
         """Stop looking."""
-        for part in (self._monitor, self._turns, self._networkd, self._attachment, *self._sources()):
+        for part in (self._monitor, self._turns, self._networkd, self._plain, self._attachment, *self._sources()):
             part.close()
 
     def _sources(self) -> tuple[RouterAdvertisements, ManagerKnowledge, Dns64, Dhcp4Watch, PlatProbe]:

@@ -7,6 +7,7 @@ addresses and routes are in the kernel, their routers are heard on our own socke
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from clatnm.config import is_named
 from clatnm.dbus.bus import Bus
+from clatnm.errors import HostError
 from clatnm.facts import TUNNEL_KINDS
+from clatnm.kernel.inotify import DirectoryWatch
 from clatnm.model import DEVICE_PREFIX, Link, Uplink
 
 log = logging.getLogger(__name__)
@@ -29,12 +32,14 @@ Resolvers = tuple[IPv4Address | IPv6Address, ...]
 
 
 class Plain:
-    """A `uplinks.Manager`, of what the others leave. It needs no bus."""
+    """A `uplinks.Manager`, of what the others leave. It needs no bus; `changed` is called when to look again."""
 
     name = NOBODY
 
-    def __init__(self, *, resolv_conf: Path = RESOLV_CONF) -> None:
+    def __init__(self, *, changed: Callable[[], None], resolv_conf: Path = RESOLV_CONF) -> None:
+        self._changed = changed
         self._resolv_conf = resolv_conf
+        self._watch: DirectoryWatch | None = None
         self._interfaces: tuple[str, ...] = ()
         self._resolvers: Resolvers = ()
         self._read: tuple[int, int, int] | None = None
@@ -57,7 +62,12 @@ class Plain:
         )
         # Which of several links its resolvers belong to, the file does not say; a VPN's may be among them.
         alone = not managed and not any(_is_tunnel(link) for link in links.values())
-        self._resolvers = self._told() if alone and len(self._interfaces) == 1 else ()
+        if alone and len(self._interfaces) == 1:
+            self._watch_resolv_conf()
+            self._resolvers = self._told()
+        else:
+            self.close()
+            self._resolvers = ()
 
     def uplinks(self) -> tuple[Uplink, ...]:
         """One for each interface. It is its own connection: its name stands where others have a UUID."""
@@ -65,6 +75,30 @@ class Plain:
             Uplink(interface=name, uuid=name, name=name, manager=NOBODY, resolvers=self._resolvers)
             for name in self._interfaces
         )
+
+    def close(self) -> None:
+        """Stop looking at resolv.conf."""
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()
+            self._watch = None
+
+    def _watch_resolv_conf(self) -> None:
+        """Before it is read, so that nothing is missed. Mostly it is a link into another directory."""
+        try:
+            if self._watch is None:
+                self._watch = DirectoryWatch()
+                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._on_files)
+            self._watch.add({self._resolv_conf.parent, self._resolv_conf.resolve().parent})
+        except (HostError, OSError, RuntimeError) as error:
+            log.debug("%s; another resolv.conf is noticed with the next other change", error)
+
+    def _on_files(self) -> None:
+        assert self._watch is not None
+        self._watch.drain()
+        before = self._in_file
+        if self._told() != before:
+            self._changed()
 
     def _told(self) -> Resolvers:
         """The resolvers in resolv.conf; read again when it is another file than before."""
@@ -76,10 +110,10 @@ class Plain:
                 regular = stat.S_ISREG(info.st_mode) and info.st_size <= _MAX_BYTES
                 self._in_file = _resolvers(self._resolv_conf.read_bytes().decode(errors="replace")) if regular else ()
                 self._read = version
-            return self._in_file
-        except OSError as error:
-            log.debug("%s: %s", self._resolv_conf, error.strerror)
-            return ()
+        except (OSError, RuntimeError) as error:  # the latter: links in a circle
+            log.debug("%s: %s", self._resolv_conf, error)
+            self._in_file, self._read = (), None
+        return self._in_file
 
 
 def _is_meant(link: Link, patterns: Sequence[str]) -> bool:

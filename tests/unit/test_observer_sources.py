@@ -134,7 +134,7 @@ def test_close_ends_every_part_once(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.observer.close()
         closed = {name for name, part in stage.parts.items() if part.told("close") == [()]}
-        assert closed == {*SOURCES, "attachment", "monitor", "networkd"}
+        assert closed == {*SOURCES, "attachment", "monitor", "networkd", "plain"}
 
     play(scene)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from clatnm.model import Link
+from clatnm.model import Link, Uplink
 from clatnm.uplinks.plain import Plain
+from tests.unit.aio import run, until
 from tests.unit.policy.worlds import a_link
 
 RESOLVERS = "search example.net\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\nnameserver 192.0.2.53\n"
@@ -23,21 +24,34 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.resolv_conf = directory / "resolv.conf"
         self.resolv_conf.write_text(RESOLVERS)
-        self.plain = Plain(resolv_conf=self.resolv_conf)
+        self.changes = 0
+        self.plain = Plain(resolv_conf=self.resolv_conf, changed=self._change)
         self.links: dict[str, Link] = {}
         for index, name in enumerate(("lo", "eth0", "eth1", "wlan0", "clat-eth0"), 1):
             self.add(name, index=index)
 
+    def _change(self) -> None:
+        self.changes += 1
+
     def add(self, name: str, *, index: int = 9, kind: str = "") -> None:
         self.links[name] = replace(a_link(name, index=index), kind=kind)
 
+    def look(self, *patterns: str, managed: Collection[str] | None = ()) -> tuple[Uplink, ...]:
+        """What is followed, once."""
+
+        async def work() -> tuple[Uplink, ...]:
+            self.plain.follow(patterns, self.links, managed)
+            self.plain.close()
+            return self.plain.uplinks()
+
+        return run(work())
+
     def followed(self, *patterns: str, managed: Collection[str] | None = ()) -> list[str]:
-        self.plain.follow(patterns, self.links, managed)
-        return [uplink.interface for uplink in self.plain.uplinks()]
+        return [uplink.interface for uplink in self.look(*patterns, managed=managed)]
 
     def resolvers(self, *patterns: str, managed: Collection[str] = ()) -> list[str]:
-        self.plain.follow(patterns, self.links, managed)
-        return [str(address) for uplink in self.plain.uplinks() for address in uplink.resolvers]
+        told = self.look(*patterns, managed=managed)
+        return [str(address) for uplink in told for address in uplink.resolvers]
 
 
 @pytest.fixture
@@ -64,8 +78,7 @@ def test_interfaces_that_are_named_are_followed(
 
 
 def test_interface_is_its_own_connection(machine: Machine) -> None:
-    machine.followed("eth0")
-    (uplink,) = machine.plain.uplinks()
+    (uplink,) = machine.look("eth0")
     assert (uplink.uuid, uplink.name, uplink.manager, uplink.mode) == ("eth0", "eth0", "nobody", None)
     assert not uplink.is_vpn
 
@@ -140,3 +153,43 @@ def test_resolv_conf_that_is_a_pipe_keeps_nobody_waiting(machine: Machine) -> No
 def test_resolv_conf_that_is_no_text_is_survived(machine: Machine) -> None:
     machine.resolv_conf.write_bytes(b"\xff\xfe\nnameserver 192.0.2.1\n")
     assert machine.resolvers("eth0") == ["192.0.2.1"]
+
+
+def test_resolv_conf_that_is_written_or_led_elsewhere_is_noticed(machine: Machine, tmp_path: Path) -> None:
+    def resolvers() -> list[str]:
+        return [str(address) for uplink in machine.plain.uplinks() for address in uplink.resolvers]
+
+    def look() -> None:
+        machine.plain.follow(["eth0"], machine.links, ())
+
+    async def work() -> None:
+        look()
+        machine.resolv_conf.write_text("nameserver 2001:db8::1\n")
+        await until(lambda: machine.changes == 1)
+        look()
+        assert resolvers() == ["2001:db8::1"]
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/resolv.conf").write_text("nameserver 2001:db8::2\n")
+        machine.resolv_conf.unlink()
+        await until(lambda: machine.changes == 2)
+        machine.resolv_conf.symlink_to("run/resolv.conf")
+        await until(lambda: machine.changes == 3)
+        look()
+        (tmp_path / "run/resolv.conf").write_text("nameserver 2001:db8::3\n")
+        await until(lambda: machine.changes == 4)
+        look()
+        assert resolvers() == ["2001:db8::3"]
+        (tmp_path / "other").write_text("")
+        machine.plain.follow([], machine.links, ())
+        machine.resolv_conf.unlink()
+        look()
+        assert (machine.changes, resolvers()) == (4, [])
+        machine.plain.close()
+
+    run(work())
+
+
+def test_resolv_conf_that_leads_in_a_circle_has_no_resolvers(machine: Machine) -> None:
+    machine.resolv_conf.unlink()
+    machine.resolv_conf.symlink_to(machine.resolv_conf.name)
+    assert machine.resolvers("eth0") == []
