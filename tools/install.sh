@@ -37,6 +37,9 @@ files="
 644 nm-dispatcher/90-clatnm.conf         $lib/NetworkManager/conf.d/90-clatnm.conf
 644 nm-dispatcher/clatnm-option-108.conf $prefix/share/clatnm/clatnm-option-108.conf
 644 networkd/10-clatnm.network           $networkd/10-clatnm.network
+755 networkd/networkd-dispatcher-clatnm  $prefix/share/clatnm/networkd-dispatcher-clatnm
+644 networkd/networkd-mode.conf          $prefix/share/clatnm/networkd-mode.conf
+644 networkd/networkd-prefix.conf        $prefix/share/clatnm/networkd-prefix.conf
 644 packaging/udev/81-clatnm.rules       $lib/udev/rules.d/81-clatnm.rules
 644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service

@@ -42,6 +42,8 @@ table='
     shellcheck         shellcheck         ShellCheck        test
     mandoc             mandoc             mandoc            test
     networkctl         systemd            systemd-networkd  test
+    networkd-dispatcher networkd-dispatcher networkd-dispatcher test
+    dhcpcd             dhcpcd-base        dhcpcd            test
     unshare            util-linux         util-linux        test
     firewalld          firewalld          firewalld         test
     ufw                ufw                ufw               test

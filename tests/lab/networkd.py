@@ -20,6 +20,8 @@ PROGRAM = "/usr/lib/systemd/systemd-networkd"
 FILES = "/run/systemd/network"  # shared by both views of the host, as NetworkManager's files are not
 SNIPPET = REPOSITORY / "networkd/10-clatnm.network"
 NAME = "org.freedesktop.network1"
+PROPERTY = "systemd-networkd"
+"""What tests call its version in what `--junitxml` writes."""
 _BUS = "org.freedesktop.DBus"
 _NAME_HAS_OWNER = (_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
 PLAIN = """\
@@ -59,6 +61,11 @@ class Networkd:
         """Why it cannot run here."""
         return None if host.system_path(PROGRAM).exists() else "needs systemd-networkd (package systemd)"
 
+    @property
+    def version(self) -> int:
+        """252, 257, …"""
+        return int(self.networkctl("--version").stdout.split()[1])
+
     def start(self) -> None:
         """Start it and wait until it has its name on the bus."""
         self._service = self._host._spawn(
@@ -88,6 +95,19 @@ class Networkd:
     def reload(self) -> None:
         """Let it read its files again."""
         self.networkctl("reload")
+
+    def reconfigure(self, interface: str = "up0") -> None:
+        """Have it take a link's configuration away and make it anew."""
+        self.networkctl("reconfigure", interface)
+
+    def wait_configured(self, interface: str = "up0") -> None:
+        """Wait until it has done all that there is to do on a link, and routers have answered."""
+
+        def configured() -> bool:
+            told = self.describe(interface)
+            return (told["AdministrativeState"], told["OperationalState"]) == ("configured", "routable")
+
+        eventually(configured, timeout_s=30, message=f"systemd-networkd has configured {interface}")
 
     def networkctl(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return self._host._run(self._host._in_root("networkctl", *argv))

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ import pytest
 from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.model import DEVICE_PREFIX
+from clatnm.uplinks.networkd_objects import settings_from
 from tests.lab.requirements import LAB_TOOLS
 from tests.unit.programs import PATH, need
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HOOK = REPOSITORY / "nm-dispatcher/90-clatnm"
 NM_CONF = REPOSITORY / "nm-dispatcher/90-clatnm.conf"
 UNIT = REPOSITORY / "packaging/systemd/clatnm.service"
 SPEC = REPOSITORY / "packaging/rpm/clatnm.spec"
@@ -30,11 +31,36 @@ NOBODY = 65534
 ALL_DEVICES = f"{DEVICE_PREFIX}*"
 
 
-# NetworkManager's hook
+# The hooks
 
 
-def run_hook(directory: Path, *arguments: str, programs: dict[str, str], **environment: str) -> list[str]:
+@dataclass(frozen=True)
+class Hook:
+    """One of ours, and how whoever runs it tells it of an interface."""
+
+    path: Path
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def told(self, interface: str, what: str) -> tuple[list[str], dict[str, str]]:
+        words = {"interface": interface, "what": what}
+        return [word.format(**words) for word in self.arguments], {
+            name: word.format(**words) for name, word in self.environment
+        }
+
+
+NM_HOOK = Hook(REPOSITORY / "nm-dispatcher/90-clatnm", arguments=("{interface}", "{what}"))
+NETWORKD_HOOK = Hook(
+    REPOSITORY / "networkd/networkd-dispatcher-clatnm", environment=(("IFACE", "{interface}"), ("STATE", "{what}"))
+)
+each_hook = pytest.mark.parametrize("hook", [NM_HOOK, NETWORKD_HOOK], ids=["NetworkManager", "networkd"])
+
+
+def run_hook(
+    directory: Path, hook: Hook, interface: str, what: str, *, programs: dict[str, str], **more: str
+) -> list[str]:
     """Run the hook with only these `programs` to call; what they were called with, once all have ended."""
+    arguments, environment = hook.told(interface, what)
     bin_directory, told = directory / "bin", directory / "told"
     bin_directory.mkdir()
     for name in ("timeout", "sleep"):
@@ -46,8 +72,8 @@ def run_hook(directory: Path, *arguments: str, programs: dict[str, str], **envir
     alive, inherited = os.pipe()
     with os.fdopen(alive, "rb") as end:
         done = subprocess.run(
-            [str(HOOK), *arguments],
-            env={"PATH": str(bin_directory), **environment},
+            [str(hook.path), *arguments],
+            env={"PATH": str(bin_directory), **environment, **more},
             pass_fds=(inherited,),
             capture_output=True,
             timeout=1.5,
@@ -59,27 +85,30 @@ def run_hook(directory: Path, *arguments: str, programs: dict[str, str], **envir
     return told.read_text().splitlines() if told.exists() else []
 
 
-def test_hook_pokes_through_busctl(tmp_path: Path) -> None:
-    told = run_hook(tmp_path, "wlan0", "up", programs={"busctl": "exit 0", "dbus-send": "exit 1"})
+@each_hook
+def test_hook_pokes_through_busctl(tmp_path: Path, hook: Hook) -> None:
+    told = run_hook(tmp_path, hook, "wlan0", "up", programs={"busctl": "exit 0", "dbus-send": "exit 1"})
     assert told[0] == "busctl"
     call = told.index("call")
     assert told[call + 1 :] == [names.BUS_NAME, names.OBJECT_PATH, names.MANAGER_INTERFACE, "Poke", "s", "wlan0 up"]
     assert {"--timeout=2", "--auto-start=no"} <= set(told[:call])
 
 
-def test_hook_pokes_through_dbus_send_where_busctl_is_missing(tmp_path: Path) -> None:
-    told = run_hook(tmp_path, "wlan0", "up", programs={"dbus-send": "exit 0"})
+@each_hook
+def test_hook_pokes_through_dbus_send_where_busctl_is_missing(tmp_path: Path, hook: Hook) -> None:
+    told = run_hook(tmp_path, hook, "wlan0", "up", programs={"dbus-send": "exit 0"})
     assert told[0] == "dbus-send"
     assert told[-3:] == [names.OBJECT_PATH, f"{names.MANAGER_INTERFACE}.Poke", "string:wlan0 up"]
 
 
-@pytest.mark.parametrize(
-    ("interface", "environment"),
-    [(f"{DEVICE_PREFIX}wlan0", {}), ("docker0", {"CONNECTION_EXTERNAL": "1"})],
-    ids=["our-own-device", "external-connection"],
-)
-def test_hook_is_silent_about_what_is_no_news(tmp_path: Path, interface: str, environment: dict[str, str]) -> None:
-    assert run_hook(tmp_path, interface, "up", programs={"busctl": "exit 0"}, **environment) == []
+@each_hook
+def test_hook_is_silent_about_our_own_devices(tmp_path: Path, hook: Hook) -> None:
+    assert run_hook(tmp_path, hook, f"{DEVICE_PREFIX}wlan0", "up", programs={"busctl": "exit 0"}) == []
+
+
+def test_hook_is_silent_about_what_others_configured(tmp_path: Path) -> None:
+    told = run_hook(tmp_path, NM_HOOK, "docker0", "up", programs={"busctl": "exit 0"}, CONNECTION_EXTERNAL="1")
+    assert told == []
 
 
 @pytest.mark.parametrize(
@@ -87,13 +116,30 @@ def test_hook_is_silent_about_what_is_no_news(tmp_path: Path, interface: str, en
     [{"busctl": "exit 1"}, {}, {"busctl": "exec sleep 60"}],
     ids=["no-daemon", "nothing-to-call", "bus-hangs"],
 )
-def test_hook_never_fails_and_never_waits(tmp_path: Path, programs: dict[str, str]) -> None:
-    run_hook(tmp_path, "wlan0", "up", programs=programs)
+@each_hook
+def test_hook_never_fails_and_never_waits(tmp_path: Path, hook: Hook, programs: dict[str, str]) -> None:
+    run_hook(tmp_path, hook, "wlan0", "up", programs=programs)
 
 
-def test_hook_is_a_poke_and_no_more() -> None:
-    assert len(HOOK.read_text().splitlines()) <= 25
-    assert os.access(HOOK, os.X_OK)
+@each_hook
+def test_hook_is_a_poke_and_no_more(hook: Hook) -> None:
+    lines = [line for line in hook.path.read_text().splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 15
+    assert os.access(hook.path, os.X_OK)
+
+
+# Examples for networkd
+
+
+@pytest.mark.parametrize("name", ["networkd-mode.conf", "networkd-prefix.conf"])
+def test_example_for_networkd_is_read_without_complaint(name: str) -> None:
+    text = (REPOSITORY / "networkd" / name).read_text()
+    active = re.sub(r"^#(\w+=)", r"\1", text, flags=re.MULTILINE)
+    assert active != text or "mode" in name
+    for variant in (text, active):
+        found = settings_from([(name, variant)])
+        assert found.problems == ()
+        assert found.mode or found.own
 
 
 # Whose devices they are

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e import nm_matrix
+from tests.e2e import networkd_matrix, nm_matrix
+from tests.e2e.matrix import Matrix
+from tests.lab.system import REPOSITORY
 
 FAULTS = "tests.e2e.test_faults"
 
@@ -21,12 +23,12 @@ def entry(name: str, version: str | None = None, inside: str = "", module: str =
 
 SKIPPED = '<skipped message="needs a radio"/>'
 FAILED = '<failure message="AssertionError: 1"/>'
-ABOVE = f"# NetworkManager\n\nWritten by hand.\n\n{nm_matrix.MARK}"
+ABOVE = f"# NetworkManager\n\nWritten by hand.\n\n{nm_matrix.MATRIX.mark}"
 
 
 def rows(**reports: str) -> list[list[str]]:
     """The cells of the page's table; without its rule."""
-    lines = nm_matrix.page(ABOVE, reports).splitlines()
+    lines = nm_matrix.MATRIX.rewritten(ABOVE, reports).splitlines()
     found = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     return [row for row in found if set(row[0]) != {"-"}]
 
@@ -48,7 +50,7 @@ def test_test_that_never_had_a_lab_belongs_to_the_version_of_its_run() -> None:
         "native": report(entry("test_c[trixie]", None, '<error message="no"/>'), entry("test_d[trixie]", "1.52.1")),
     }
     assert rows(**reports)[1][1] == "**1 of 4 failed**"
-    told = nm_matrix.page(ABOVE, reports)
+    told = nm_matrix.MATRIX.rewritten(ABOVE, reports)
     assert "- Failed: `test_faults::test_c[trixie]` (1.52.1)\n" in told
     assert "- Not here: needs a radio (1.52.1)\n" in told
 
@@ -59,17 +61,23 @@ def test_what_is_not_here_is_counted_apart() -> None:
 
 
 def test_text_above_the_table_stays_and_an_older_table_goes() -> None:
-    first = nm_matrix.page(ABOVE, {"machine": report(entry("test_a", "1.42.4"))})
-    second = nm_matrix.page(first, {"machine": report(entry("test_a", "1.44.0"))})
+    first = nm_matrix.MATRIX.rewritten(ABOVE, {"machine": report(entry("test_a", "1.42.4"))})
+    second = nm_matrix.MATRIX.rewritten(first, {"machine": report(entry("test_a", "1.44.0"))})
     assert second.startswith(ABOVE)
     assert "1.42.4" not in second
 
 
 def test_page_without_a_place_for_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="has no line"):
-        nm_matrix.page("# NetworkManager\n", {})
+        nm_matrix.MATRIX.rewritten("# NetworkManager\n", {})
 
 
 def test_unknown_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert nm_matrix.main(["bookwurm"]) == 2
+    assert nm_matrix.MATRIX.main(["bookwurm"]) == 2
     assert capsys.readouterr().err.startswith("error: no such run: bookwurm (")
+
+
+@pytest.mark.parametrize("matrix", [nm_matrix.MATRIX, networkd_matrix.MATRIX], ids=lambda matrix: matrix.name)
+def test_page_has_a_place_for_its_table_and_the_target_there_is(matrix: Matrix) -> None:
+    assert matrix.mark in matrix.page.read_text(encoding="utf-8")
+    assert f"\n{matrix.target}:" in (REPOSITORY / "Makefile").read_text(encoding="utf-8")

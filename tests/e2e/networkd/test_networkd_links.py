@@ -3,36 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.e2e import clat
-from tests.lab import trees
 from tests.lab.daemon import Daemon
 from tests.lab.lab import Lab
 from tests.lab.networkd import Networkd
 from tests.lab.poll import eventually
 
 OPTED_OUT = "[X-Clatnm]\nMode=no\n"
-
-
-@pytest.fixture
-def networkd(clean_lab: Lab) -> Iterator[Networkd]:
-    """networkd in NetworkManager's place; no link is managed yet."""
-    missing = Networkd.missing(clean_lab.host)
-    if missing:
-        pytest.skip(missing)
-    clean_lab.host.dad(False)
-    with Networkd(clean_lab.host) as running:
-        yield running
-
-
-@pytest.fixture
-def daemon(clean_lab: Lab, networkd: Networkd) -> Daemon:
-    started = clean_lab.host.daemon("-v")
-    eventually(started.status, message="the daemon answers")
-    return started
 
 
 def test_host_of_networkd_has_ipv4(clean_lab: Lab, networkd: Networkd, daemon: Daemon) -> None:
@@ -146,30 +123,3 @@ def test_networkmanager_beside_networkd_changes_nothing(clean_lab: Lab, networkd
     assert clat.translator(host) == before
     host.nm_stop()
     clat.ping(host)
-
-
-def test_prefix_that_only_networkd_has_heard_is_used() -> None:
-    """Since 255, with UsePREF64=. The default route leads to a nexthop object there."""
-    reason = trees.why_not("trixie")
-    if reason:
-        pytest.skip(reason)
-    with Lab(root=trees.tree("trixie")) as lab:
-        host = lab.host
-        host.dad(False)
-        with Networkd(host) as networkd:
-            networkd.manage(extra="[IPv6AcceptRA]\nUsePREF64=yes\n")
-            eventually(lambda: networkd.describe().get("NDisc"), message="networkd has heard the prefix")
-            lab.a.ra_silent()
-            daemon = host.daemon("-v")
-            told = clat.wait_on(daemon)
-            assert told["prefix"]["source"] == "manager"
-            assert told["prefix"]["router"] == "fe80::1"
-            assert 0 < told["prefix"]["lifetime_s"] <= 600
-            clat.ping(host)
-            assert "systemd-networkd knows 64:ff9b::/96" in host.clatnm("explain", "up0").stdout
-            before = clat.translator(host)
-            lab.a.ra_silent(False)
-            eventually(
-                lambda: clat.connection(daemon)["prefix"]["source"] == "ra", message="the router is believed more"
-            )
-            assert clat.translator(host) == before
