@@ -20,7 +20,7 @@ _VERBS = {
     "status": "every active connection: is there a CLAT, and why (not)",
     "explain": "why one connection has CLAT or not, what is known, and what would change it",
     "plan": "the steps that the daemon would take now, taking none",
-    "set": "switch CLAT on or off for one NetworkManager connection",
+    "set": "switch CLAT on or off for one connection",
     "import-clatd": "say in clatnm's words what clatd's configuration says, and keep it",
     "translate": "run one translator by hand, in the foreground",
     "pcap": "translate the packets of a capture file",

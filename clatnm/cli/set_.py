@@ -17,7 +17,7 @@ _FORGET = "default"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "connection", metavar="CONNECTION", nargs="?", help="name or UUID of a NetworkManager connection"
+        "connection", metavar="CONNECTION", nargs="?", help="its name or UUID; its interface, if not NetworkManager's"
     )
     parser.add_argument("mode", metavar="MODE", nargs="?", help="auto, force, no, or default: follow the default again")
     parser.add_argument(
@@ -47,7 +47,8 @@ def wish(arguments: argparse.Namespace) -> tuple[str | None, Mode | None]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the mode where it belongs, as the calling user: NetworkManager decides who may change a connection."""
+    """Write the mode where it belongs, as the calling user: NetworkManager decides who may change its connections, and
+    root those that it does not have."""
     connection, mode = wish(arguments)
     changed = _set_default(mode) if connection is None else _set(connection, mode)
     return EXIT_OK if changed else EXIT_NOTHING_TO_DO
@@ -68,13 +69,21 @@ def _set(connection: str, mode: Mode | None) -> bool:
     from clatnm.status import printable
     from clatnm.uplinks import nm_profiles
 
-    outcome = asyncio.run(nm_profiles.set_mode(connection, mode))
+    key = ""
+    try:
+        outcome = asyncio.run(nm_profiles.set_mode(connection, mode))
+    except (BusError, ConfigError):
+        key = _not_networkmanagers(connection)
+        if not key:
+            raise
+        outcome = nm_profiles.Outcome(uuid=key, place="", changed=False, kept=False)
     own_file = config.CONFIG_DIR / config.CONNECTIONS_NAME / f"{outcome.uuid}.conf"
     changed, place = outcome.changed, outcome.place
     if mode is None:
         changed |= own_file.exists() and _write(own_file, None)
     elif not outcome.kept:
-        changed, place = _write_instead(own_file, mode), str(own_file)
+        write = _write if key else _write_instead
+        changed, place = write(own_file, mode), str(own_file)
     name = printable(connection)
     if mode is None:
         print(f"{name}: no CLAT mode of its own {'any more' if changed else 'is set'}")
@@ -86,6 +95,22 @@ def _set(connection: str, mode: Mode | None) -> bool:
     if outcome.kept and mode is not None:
         _warn_of(own_file, mode)
     return changed
+
+
+def _not_networkmanagers(connection: str) -> str:
+    """What the file in connections.d is called for a connection that the daemon has from somebody else; "": none."""
+    import asyncio
+    import json
+
+    from clatnm.dbus import service
+
+    try:
+        told = json.loads(asyncio.run(service.ask("Status")))["connections"]
+    except (BusError, ValueError):
+        return ""
+    meant = [item for item in told if connection in (item["interface"], item["name"], item["uuid"])]
+    others = {item["uuid"] for item in meant if item["manager"] != "NetworkManager"}
+    return str(others.pop()) if len(meant) == len(others) == 1 else ""
 
 
 def _write_instead(own_file: Path, mode: Mode) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -76,6 +77,75 @@ def comes_of_it(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome | Exceptio
 
 
 Play = Callable[["Outcome | Exception"], Asked]
+
+
+# Connections of others than NetworkManager
+
+
+def daemon_has(monkeypatch: pytest.MonkeyPatch, *connections: dict[str, str]) -> list[str]:
+    """A daemon with these connections; what it is asked."""
+    asked: list[str] = []
+
+    async def ask(member: str, *_: str) -> str:
+        asked.append(member)
+        return json.dumps({"connections": connections}) if member == "Status" else ""
+
+    monkeypatch.setattr(service, "ask", ask)
+    return asked
+
+
+PLAIN = {"interface": "eth0", "name": "eth0", "uuid": "eth0", "manager": "nobody"}
+NETWORKDS = {"interface": "eth1", "name": "20-eth1", "uuid": UUID, "manager": "systemd-networkd"}
+NOT_THERE = ConfigError("there is no connection 'eth0'")
+
+
+@pytest.mark.parametrize("word", ["eth0", "eth1", "20-eth1", UUID])
+@pytest.mark.parametrize("fault", [NOT_THERE, BusError("NetworkManager does not run")], ids=["unknown", "not-there"])
+def test_connection_of_somebody_else_has_its_mode_in_its_file(  # noqa: PLR0917
+    comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, etc: Path, capsys: pytest.CaptureFixture[str],
+    word: str, fault: Exception,
+) -> None:  # fmt: skip
+    file = "eth0" if word == "eth0" else UUID
+    comes_of_it(fault)
+    (etc / "clatnm.conf").write_text("[clatnm]\ninterfaces = eth0\n")
+    asked = daemon_has(monkeypatch, PLAIN, NETWORKDS)
+    own_file = etc / "connections.d" / f"{file}.conf"
+    assert main(["set", word, "no"]) == 0
+    assert config.load(etc, backends=()).of(file).mode is Mode.NO
+    assert asked == ["Status", "Reload"]
+    assert capsys.readouterr().out == f"{word}: CLAT mode is now no ({own_file})\n"
+    assert main(["set", word, "no"]) == 3
+    assert main(["set", word, "default"]) == 0
+    assert main(["set", word, "default"]) == 3
+    assert not own_file.exists()
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        pytest.param([], id="nobody-knows-it"),
+        pytest.param([{**PLAIN, "manager": "NetworkManager"}], id="networkmanagers"),
+        pytest.param([PLAIN, {**NETWORKDS, "name": "eth0"}], id="two-are-meant"),
+    ],
+)
+def test_connection_that_is_not_one_elsewhere_stays_a_mistake(
+    comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], etc: Path,
+    connections: list[dict[str, str]],
+) -> None:  # fmt: skip
+    comes_of_it(NOT_THERE)
+    daemon_has(monkeypatch, *connections)
+    assert main(["set", "eth0", "no"]) == 2
+    assert capsys.readouterr().err == "error: there is no connection 'eth0'\n"
+    assert not (etc / "connections.d").exists()
+
+
+def test_mistake_is_the_same_where_no_daemon_runs(
+    comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comes_of_it(NOT_THERE)
+    daemon_says(monkeypatch, NoDaemonError("the clatnm daemon does not run"))
+    assert main(["set", "eth0", "no"]) == 2
+    assert capsys.readouterr().err == "error: there is no connection 'eth0'\n"
 
 
 # Connections
