@@ -45,6 +45,8 @@ files="
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service
 644 packaging/man/clatnm.8               $prefix/share/man/man8/clatnm.8
 644 packaging/man/clatnm.conf.5          $prefix/share/man/man5/clatnm.conf.5
+644 packaging/man/clatnm-static.conf.5   $prefix/share/man/man5/clatnm-static.conf.5
+644 packaging/static-relay.conf          $prefix/share/clatnm/static-relay.conf
 "
 
 each_file() { # COMMAND: called as COMMAND MODE FILE PLACE
@@ -65,6 +67,7 @@ install_files() {
     each_file put
     sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service"
     # What the administrator wrote stays.
+    install -d -m 755 "$root/etc/clatnm/static.d"
     [ -e "$root/etc/clatnm/clatnm.conf" ] || put 644 packaging/clatnm.conf "$root/etc/clatnm/clatnm.conf"
 }
 

@@ -35,7 +35,7 @@ run ruff .venv/bin/ruff check --quiet .
 run format .venv/bin/ruff format --quiet --check .
 run mypy .venv/bin/mypy
 need shellcheck shellcheck shellcheck "${shell[@]}"
-need mandoc man-pages mandoc -T lint -W warning packaging/man/clatnm.8 packaging/man/clatnm.conf.5
+need mandoc man-pages mandoc -T lint -W warning packaging/man/*.[58]
 need rpmlint rpm-spec rpmlint -r packaging/rpm/clatnm.rpmlintrc packaging/rpm/clatnm.spec
 
 # ruff knows what is too new for the oldest Python; that Python itself knows better, where there is one.
