@@ -67,7 +67,8 @@ async def translate(wish: Wish, *, ready: Callable[[str], None]) -> None:
         await clean_first(host)
         translator = await planner.backends[plan.backend].start(plan)
         try:
-            ready(f"ready {plan.device} {_addresses(plan)} {plan.prefix} {plan.backend}")
+            mapped = "" if plan.relay is None else f" mappings={len(plan.relay.mappings)}"
+            ready(f"ready {plan.device} {plan.clat_v4} {plan.clat_v6} {plan.prefix} {plan.backend}{mapped}")
             await _keep(translator, plan, planner, changed=changed, stop=stop)
         finally:
             await translator.stop()
@@ -117,15 +118,6 @@ class _Planner:
         if verdict.plan is None:
             return EXPLANATIONS[verdict.reason] if verdict.reason else "no plan"
         return verdict.plan
-
-
-def _addresses(plan: Plan) -> str:
-    """Those of translated traffic, IPv4 first; of a relay's, the first pair."""
-    if plan.relay is None:
-        return f"{plan.clat_v4} {plan.clat_v6}"
-    v4, v6 = next(iter(plan.relay.mappings))
-    more = len(plan.relay.mappings) - 1
-    return f"{v4} {v6}{f' and {more} more' if more else ''}"
 
 
 def _check(wish: Wish, links: Mapping[str, Link]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from clatnm.model import AddressKind, Choices, Settings, Uplink
+from clatnm.model import AddressKind, Settings, Uplink
 
 
 def chosen(uplink: Uplink, settings: Settings) -> Uplink:
@@ -15,7 +15,8 @@ def chosen(uplink: Uplink, settings: Settings) -> Uplink:
     address = set_for.clat_v6 if isinstance(set_for.clat_v6, IPv6Address) else None
     kind = set_for.clat_v6 if isinstance(set_for.clat_v6, AddressKind) else AddressKind.AUTO
     is_open = own.clat_v6 is None and own.address_kind is AddressKind.AUTO
-    choices = Choices(
+    choices = replace(
+        own,
         clat_v4=own.clat_v4 or set_for.clat_v4,
         clat_v6=address if is_open else own.clat_v6,
         address_kind=kind if is_open else own.address_kind,

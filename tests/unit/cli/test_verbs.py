@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,65 @@ def test_translate_leaves_the_rest_to_the_policy(wishes: list[byhand.Wish]) -> N
 def test_translate_knows_kinds_of_addresses(wishes: list[byhand.Wish], kind: AddressKind) -> None:
     assert translate("--clat-v6-addr", str(kind)) == 0
     assert wishes[0].choices == Choices(address_kind=kind)
+
+
+def test_translate_makes_an_edge_relay_of_mappings(wishes: list[byhand.Wish], tmp_path: Path) -> None:
+    """RFC 7756: as many as there are, from the command line and from files."""
+    file = tmp_path / "eam"
+    file.write_text("# racks\n192.0.2.16/28 2001:db8:1::10/124\n\n198.51.100.1 = 2001:db8:2::1 # one more\n")
+    options = ("--eam", "192.0.2.1=2001:db8:1::1", "--eam-file", str(file), "--address", "192.0.2.1")
+    assert translate(*options, "--address", "192.0.2.17", "--route", "203.0.113.0/24", "--mtu", "1400") == 0
+    (wish,) = wishes
+    assert wish.choices.mtu_bytes == 1400
+    relay = wish.choices.relay
+    assert relay is not None
+    assert [(str(v4), str(v6)) for v4, v6 in relay.mappings] == [
+        ("192.0.2.1/32", "2001:db8:1::1/128"),
+        ("192.0.2.16/28", "2001:db8:1::10/124"),
+        ("198.51.100.1/32", "2001:db8:2::1/128"),
+    ]
+    assert relay.addresses == (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.17"))
+    assert relay.routes == (IPv4Network("203.0.113.0/24"),)
+
+
+ONE = ("--eam", "192.0.2.1=2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        pytest.param(("--eam", "192.0.2.1"), "--eam: '192.0.2.1' is no mapping", id="half"),
+        pytest.param(("--eam", "192.0.2.0/24=2001:db8::/121"), "does not fit into", id="rfc7757-3.1"),
+        pytest.param((*ONE, *ONE), "192.0.2.1/32 is mapped twice", id="rfc7757-3.2-twice"),
+        pytest.param((*ONE, "--eam-file", "FILE"), "FILE:3: 192.0.2.1/32 is mapped twice (first by --eam)", id="file"),
+        pytest.param(("--eam-file", "FILE", "--eam-file", "FILE"), "FILE:3: 192.0.2.1/32 is mapped", id="same-file"),
+        pytest.param(("--eam", "192.0.2.1=2001:db8:64::9"), "and the translation prefix", id="inside-prefix"),
+        pytest.param(("--eam-file", "/none"), "/none: No such file or directory", id="no-file"),
+        pytest.param(("--eam-file", "/"), "/: Is a directory", id="directory"),
+        pytest.param((*ONE, "--address", "192.0.2.2"), "--address: 192.0.2.2 is not mapped", id="unmapped"),
+        pytest.param(("--address", "192.0.2.2"), "an Edge Relay without mappings", id="address-alone"),
+        pytest.param(("--route", "10.0.0.0/8"), "an Edge Relay without mappings", id="route-alone"),
+        pytest.param((*ONE, "--route", "10.0.0.1/8"), "10.0.0.1/8 has host bits set", id="route-with-host-bits"),
+        pytest.param((*ONE, "--mtu", "9"), "'9' is no MTU", id="mtu"),
+    ],
+)
+def test_translate_refuses_a_relay_that_cannot_be_in_one_line(
+    wishes: list[byhand.Wish],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    file = tmp_path / "eam"
+    file.write_text("# hosts\n\n192.0.2.1 2001:db8::9\n")
+    try:
+        status = translate(*(str(file) if word == "FILE" else word for word in options))
+    except SystemExit as end:  # argparse's
+        status = int(str(end.code))
+    assert (status, wishes) == (2, [])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert told.replace("FILE", str(file)) in line
 
 
 # daemon
