@@ -94,6 +94,7 @@ class Observer:
 
     async def attach(self, bus: Bus) -> None:
         """Follow the network managers over `bus`. BusError."""
+        self._without_bus = False
         await self._manager.attach(bus, self._changed)
         self._changed()  # what nobody manages is known now
 

@@ -48,19 +48,21 @@ class Networkd:
         self._owner = ""
         self._links: tuple[NetworkdLink, ...] = ()
         self._files = NetworkFiles(directories, backends=backends)
+        self._undecided: frozenset[str] = frozenset()
         self._known = False
         self._stale = False
         self._reader: asyncio.Task[None] | None = None
         self._watch: DirectoryWatch | None = None
         self._told: tuple[Uplink, ...] = ()
+        self._ours: Collection[str] | None = None
 
     def uplinks(self) -> tuple[Uplink, ...]:
         """The links that networkd manages; while it is away or starting, those it managed last still count."""
         return tuple(uplink(link, self._files.settings(link.network_file)) for link in self._links)
 
     def managed(self) -> Collection[str] | None:
-        """The interfaces that it manages; None until that has been read, where networkd runs."""
-        return {link.interface for link in self._links} if self._known else None
+        """The interfaces that it manages, or may be about to; None until that has been read, where networkd runs."""
+        return {link.interface for link in self._links} | self._undecided if self._known else None
 
     def prefixes(self, interface: str) -> tuple[PrefixCandidate, ...] | None:
         """The NAT64 prefixes that networkd knew on a link when it was read last; None when it does not manage it."""
@@ -135,6 +137,7 @@ class Networkd:
                     return
                 closed.cancel()
                 continue
+            self._undecided = frozenset(link.interface for link in fresh if not link.decided)
             self._take(merge(fresh, self._links))
             await asyncio.sleep(_PAUSE_S)
 
@@ -145,11 +148,12 @@ class Networkd:
             self._changed()
 
     def _take(self, links: tuple[NetworkdLink, ...]) -> None:
-        before, self._links = self._links, links
+        before, self._links = (self._links, self._ours), links
         first, self._known = not self._known, True
         self._files.keep(link.network_file for link in links)
         self._watch_places()
-        if self._is_news() or links != before or first:
+        self._ours = self.managed()
+        if self._is_news() or (links, self._ours) != before or first:
             self._changed()
 
     def _is_news(self) -> bool:

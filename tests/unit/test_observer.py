@@ -82,6 +82,9 @@ def test_plain_interfaces_are_told_what_is_somebodys(play: Play) -> None:
         stage.observer.without_bus()
         await stage.look()
         assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, ())
+        await stage.observer.attach(None)  # type: ignore[arg-type]
+        await stage.look()
+        assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, None), "there is one to be asked"
         stage.managed = frozenset({"wlan0"})
         await stage.look()
         assert stage["plain"].last() == (("eth*",), {"wlan0": LINK}, {"wlan0"})

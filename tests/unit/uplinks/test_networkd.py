@@ -234,6 +234,19 @@ def test_what_it_manages_is_not_known_before_it_has_been_read(play: Play) -> Non
     play(scene, attached=False)
 
 
+def test_link_it_has_not_decided_about_is_not_free_for_others(play: Play) -> None:
+    async def scene(fake: FakeNetworkd, follower: Follower) -> None:
+        await fake.set("up1", AdministrativeState="initialized")
+        await until(lambda: follower.manager.managed() == {"up0", "up1"})
+        assert follower.interfaces() == ["up0"]
+        told = len(follower.history)
+        await fake.set("up1", AdministrativeState="unmanaged")
+        await until(lambda: follower.manager.managed() == {"up0"})
+        assert len(follower.history) > told, "whoever waits for it is told"
+
+    play(scene)
+
+
 @pytest.mark.parametrize("how", ["absent", "old", "without-links"])
 def test_networkd_that_manages_nothing_is_told_as_such(play: Play, how: str) -> None:
     async def scene(fake: FakeNetworkd, follower: Follower) -> None:
