@@ -43,6 +43,8 @@ class Imported:
 
     fates: tuple[Fate, ...]
     keys: Mapping[Place, Mapping[str, str]]
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path → text of programs that the keys name."""
 
 
 def parse(text: str) -> tuple[Line, ...]:
@@ -57,21 +59,25 @@ def parse(text: str) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def translate(lines: Sequence[Line], *, source: str, for_connection: bool) -> Imported:
-    """Say all of it in our words. `for_connection`: what is for one connection alone has a file to go to.
+def translate(lines: Sequence[Line], *, source: str, for_connection: bool, directory: str = "/etc/clatnm") -> Imported:
+    """Say all of it in our words. `for_connection`: what is for one connection alone has a file to go to; programs go
+    into `directory`.
 
     ConfigError with file and line: a value that clatd would not take either.
     """
     last = {line.key: line for line in lines}
-    given = Given({key: line.value for key, line in last.items() if key in RULES and line.value}, for_connection)
+    values = {key: line.value for key, line in last.items() if key in RULES and line.value}
+    given = Given(values, for_connection, directory)
     fates: list[Fate] = []
     keys: dict[Place, dict[str, str]] = {place: {} for place in Place}
+    scripts: dict[str, str] = {}
     for line in lines:
         said = _said(line, last, given, source)
         fates.append(Fate(line=line, becomes=said.becomes, why=said.why, place=said.place, keys=said.keys))
         for name, value in said.keys.items():
             keys[said.place][name] = value
-    return Imported(fates=tuple(fates), keys=keys)
+        scripts.update(said.scripts)
+    return Imported(fates=tuple(fates), keys=keys, scripts=scripts)
 
 
 def _said(line: Line, last: Mapping[str, Line], given: Given, source: str) -> Said:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import TypeVar
 
@@ -47,6 +47,7 @@ class Given:
 
     values: Mapping[str, str]
     for_connection: bool
+    directory: str = "/etc/clatnm"
 
     def flag(self, key: str, default: bool) -> bool:
         return self._get(key, _flag, default)
@@ -67,6 +68,8 @@ class Said:
     why: str = ""
     place: Place = Place.COMMON
     keys: Mapping[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path → text of programs that are to be there."""
 
 
 def _kept(place: Place = Place.COMMON, why: str = "", /, **keys: str) -> Said:
@@ -242,8 +245,14 @@ def _default_route(value: str, given: Given) -> Said:
     )
 
 
-def _script(value: str, given: Given) -> Said:
-    return _unsupported("nothing is run; a systemd unit can be bound to the device: see systemd.device(5)")
+def _script(key: str, when: str) -> Rule:
+    def rule(value: str, given: Given) -> Said:
+        path = f"{given.directory}/clatd-{key}"
+        text = f"#!/bin/sh\n# clatd's {key}, as it was; see clatnm.conf(5) for what is different.\n{value}\n"
+        said = _kept(Place.COMMON, f"{when}; what the service may not do, it may not either", **{key: path})
+        return replace(said, scripts={path: text})
+
+    return rule
 
 
 def _tayga_v4(value: str, given: Given) -> Said:
@@ -279,8 +288,8 @@ MEANT_EMPTY = frozenset({"cmd-networkctl"})
 RULES: Mapping[str, Rule] = {
     "quiet": _needs_none("the journal has priorities: journalctl -u clatnm -p warning", _number),
     "debug": _needs_none("clatnm explain CONNECTION tells why; clatnm daemon -v logs it", _number),
-    "script-up": _script,
-    "script-down": _script,
+    "script-up": _script("script-up", "run when a translator is there, which ends if it fails"),
+    "script-down": _script("script-down", "run when it is gone"),
     "clat-dev": _clat_dev,
     "clat-v4-addr": _clat_v4,
     "clat-v6-addr": _clat_v6,

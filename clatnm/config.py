@@ -266,6 +266,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "plat-check-targets": _targets,
     "drain": _seconds,
     **config_device.READERS,
+    **config_device.SCRIPTS,
     "vpn": _around_vpn,
     "interfaces": _interfaces,
 }

@@ -11,7 +11,7 @@ from typing import Any
 from clatnm.errors import ConfigError
 from clatnm.model import AddressKind, Settings
 
-AUTO = "auto"
+AUTO, NONE = "auto", "none"
 MAX_METRIC = 0xFFFFFFFF
 _MAX_DEVICE_BYTES = 15
 # What every IPv4 host takes (RFC 791), and the longest packet there is.
@@ -74,6 +74,17 @@ def _number(value: str, least: int, most: int, what: str) -> int | None:
     return int(value)
 
 
+def script(value: str) -> str:
+    """The absolute path of a program; "" for `none`. ConfigError."""
+    if value == NONE:
+        return ""
+    if not value.startswith("/") or not value.isprintable():
+        hint = "a program without arguments, as /etc/clatnm/up; or none"
+        raise ConfigError(f"{value!r} is no absolute path", hint=hint)
+    return value
+
+
+SCRIPTS: Mapping[str, Callable[[str], str]] = {"script-up": script, "script-down": script}
 READERS: Mapping[str, Callable[[str], Any]] = {
     "device": device,
     "clat-v4-addr": clat_v4,

@@ -136,9 +136,9 @@ def _is_safe(text: str, before: Settings, mode: Mode | None, path: Path, backend
     return after == replace(before, mode=mode or Settings().mode, written=written)
 
 
-def store(path: Path, text: str) -> None:
-    """Replace the file by one with this text and the same owner and rights; one in which nothing is left is removed.
-    OSError."""
+def store(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace the file by one with this text and the same owner and rights, or make it with the rights `mode`; one in
+    which nothing is left is removed. OSError."""
     if text.removeprefix(_MARK).split() in ([], ["[clatnm]"]):
         path.unlink()
         return
@@ -153,7 +153,7 @@ def store(path: Path, text: str) -> None:
                 os.fchown(file.fileno(), like.st_uid, like.st_gid)
                 os.fchmod(file.fileno(), like.st_mode & 0o7777)
             else:
-                os.fchmod(file.fileno(), 0o644)
+                os.fchmod(file.fileno(), mode)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

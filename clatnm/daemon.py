@@ -25,6 +25,7 @@ from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
 from clatnm.explain_static import static_explanation
 from clatnm.firewall.firewalld import Firewalld
+from clatnm.hooks import Hooks
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
 from clatnm.model import RunState, Settings, Verdict, World
@@ -65,7 +66,8 @@ class Daemon:
         self._asleep_s = boottime() - time.monotonic()
         self._host = Host()
         self._backends = available(self._host)
-        self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set)
+        hooks = Hooks(lambda: self._in_force)
+        self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set, hooks=hooks)
 
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""

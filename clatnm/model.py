@@ -183,6 +183,8 @@ class Static:
     backend: str = "auto"
     hotplug: bool = False
     """The uplink may be missing, and come later."""
+    script_up: str = ""
+    script_down: str = ""
     told_at: str = ""
     """File and line of the uplink, for people."""
 
@@ -290,6 +292,9 @@ class Settings:
     metric: int | None = None
     mtu_bytes: int | None = None
     """These five: see `Choices`."""
+    script_up: str = ""
+    script_down: str = ""
+    """Absolute paths of programs that are run when a translator is there, and when it is gone; "" for none."""
     drain_s: int = 3600
     """How long connections through a translator may go on after its default route has gone."""
     vpn: AroundVpn = AroundVpn.STRICT

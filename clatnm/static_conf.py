@@ -26,9 +26,8 @@ from clatnm.proto.eam import host_pair
 from clatnm.proto.nat64 import parse_prefix
 from clatnm.relay import Told
 
-KEYS: Final = tuple(
-    sorted((*config_device.READERS, "addresses", "backend", "eam-file", "hotplug", "prefix", "routes", "uplink"))
-)
+_OWN_KEYS: Final = ("addresses", "backend", "eam-file", "hotplug", "prefix", "routes", "uplink")
+KEYS: Final = tuple(sorted((*config_device.READERS, *config_device.SCRIPTS, *_OWN_KEYS)))
 _SECTIONS: Final = ("clatnm", "eam")
 _FORM: Final = "the form is: [clatnm], then key = value; [eam], then IPv4 = IPv6"
 # Several lines of these add up.
@@ -146,6 +145,8 @@ def _understand(file: _File, *, name: str, backends: Sequence[str], backend: str
         choices=replace(choices, relay=_relay(file, choices, prefix)),
         backend=_backend(file, backends, backend),
         hotplug=_flag(file, "hotplug"),
+        script_up=_script(file, "script-up"),
+        script_down=_script(file, "script-down"),
         told_at=file.where("uplink"),
     )
     return Read(static=static, told=tuple(file.told), where=file.where)
@@ -253,6 +254,14 @@ def _backend(file: _File, backends: Sequence[str], default: str) -> str:
     if word.text not in known:
         raise _fault(word.where, f"unknown backend {word.text!r}", f"one of: {', '.join(known)}")
     return word.text
+
+
+def _script(file: _File, key: str) -> str:
+    word = file.one(key)
+    try:
+        return "" if word is None else config_device.script(word.text)
+    except ConfigError as error:
+        raise _fault(file.where(key), error.what, error.hint) from None
 
 
 def _flag(file: _File, key: str) -> bool:

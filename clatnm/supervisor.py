@@ -18,7 +18,8 @@ from typing import Any
 
 from clatnm.compat import assert_never
 from clatnm.errors import ClatnmError, GaveWayError, HostError
-from clatnm.model import Plan, Retry, Running, RunState, Start, Step, Stop, Update
+from clatnm.hooks import Hooks
+from clatnm.model import Plan, Retry, Running, RunState, Settings, Start, Step, Stop, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Backend, Ended, Translator
 
@@ -39,9 +40,15 @@ class Supervisor:
     """`changed` is called whenever an outcome makes the world worth another look."""
 
     def __init__(
-        self, backends: Mapping[str, Backend], *, clock: Callable[[], float], changed: Callable[[], None]
+        self,
+        backends: Mapping[str, Backend],
+        *,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        hooks: Hooks | None = None,
     ) -> None:
         self._backends = backends
+        self._hooks = hooks or Hooks(Settings)
         self._clock = clock
         self._changed = changed
         self._runs: dict[str, _Run] = {}
@@ -99,6 +106,7 @@ class Supervisor:
 
     async def stop_all(self) -> None:
         """End every translator; return when nothing is left."""
+        self._hooks.hurry()
         while self._runs:
             self.apply([Stop(plan=run.plan) for run in self._runs.values() if run.state is RunState.ON])
             await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -123,6 +131,11 @@ class Supervisor:
             self._failed(run, _words(error), ran_for_s=0.0 if taken else None)
             return
         run.start_ms = (time.monotonic() - began) * 1000
+        fault = await self._hooks.up(run.plan)
+        if fault:
+            await self._take_down(run)
+            self._failed(run, fault, ran_for_s=0.0)
+            return
         run.state, run.began = RunState.ON, self._clock()
         self._spawn(self._watch(run, run.translator))
         self._changed()
@@ -136,7 +149,8 @@ class Supervisor:
             # It counts, or one that comes up and cannot be updated would come up for ever.
             self._failed(run, _words(error), ran_for_s=self._clock() - run.began)
             return
-        run.state = RunState.ON
+        if run.state is not RunState.STOPPING:  # it has died meanwhile
+            run.state = RunState.ON
         self._changed()
 
     async def _stop(self, run: _Run) -> None:
@@ -150,6 +164,7 @@ class Supervisor:
                 await run.translator.stop()
         except Exception as error:  # whatever it is, its process has ended or will when we do
             log.error("%s: stopping: %s", run.plan.owner, _words(error))
+        await self._hooks.down(run.plan)
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
         try:
@@ -158,6 +173,9 @@ class Supervisor:
             ended = Ended(error=_words(error))
         if run.state is RunState.STOPPING or self._runs.get(run.plan.key) is not run:
             return
+        ran_for_s = self._clock() - run.began
+        run.state = RunState.STOPPING
+        await self._hooks.down(run.plan)
         if ended.collision and run.plan.offered:
             then = "trying again" if run.plan.static else "taking another address"
             log.warning("%s: another host uses %s; %s", run.plan.owner, ended.collision, then)
@@ -165,9 +183,9 @@ class Supervisor:
             self.retries[run.plan.owner] = retry.collided(previous, address=ended.collision, now=self._clock())
             self._gone(run)
         elif ended.gave_way:  # should nobody translate after all, the next try counts as one
-            self._failed(run, ended.error, ran_for_s=self._clock() - run.began, level=logging.DEBUG)
+            self._failed(run, ended.error, ran_for_s=ran_for_s, level=logging.DEBUG)
         else:
-            self._failed(run, ended.error, ran_for_s=None if ended.unfit else self._clock() - run.began)
+            self._failed(run, ended.error, ran_for_s=None if ended.unfit else ran_for_s)
 
     def _failed(self, run: _Run, error: str, *, ran_for_s: float | None, level: int = logging.WARNING) -> None:
         owner = run.plan.owner

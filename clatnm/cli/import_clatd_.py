@@ -41,9 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     lines = clatd_conf.parse(_read(arguments.file))
     uuid = None if arguments.connection is None else _uuid(arguments.connection)
-    imported = clatd_conf.translate(lines, source=printable(arguments.file), for_connection=uuid is not None)
-    files = _files(arguments.config or config.CONFIG_DIR, uuid)
-    changes = [change for place, path in files.items() if (change := _change(path, imported.keys[place]))]
+    directory = (arguments.config or config.CONFIG_DIR).absolute()
+    imported = clatd_conf.translate(
+        lines, source=printable(arguments.file), for_connection=uuid is not None, directory=str(directory)
+    )
+    files = _files(directory, uuid)
+    changes = [change for path, text in imported.scripts.items() if (change := _program(Path(path), text))]
+    changes += [change for place, path in files.items() if (change := _change(path, imported.keys[place]))]
     for fate in imported.fates:
         print(_told(fate, files))
     for change in changes:
@@ -113,6 +117,14 @@ class _Change:
     path: Path
     before: str | None
     after: str
+    mode: int = 0o644
+
+
+def _program(path: Path, text: str) -> _Change | None:
+    from clatnm import config_edit
+
+    before = config_edit.read(path)
+    return None if text == before else _Change(path=path, before=before, after=text, mode=0o755)
 
 
 def _change(path: Path, keys: Mapping[str, str]) -> _Change | None:
@@ -153,7 +165,7 @@ def _stored(change: _Change) -> str:
 
     with config_edit.reported(change.path):
         copy = config_edit.keep_copy(change.path) if change.before is not None else None
-        config_edit.store(change.path, change.after)
+        config_edit.store(change.path, change.after, mode=change.mode)
     return f"written: {change.path}{f', which was as {copy} is' if copy else ''}\n"
 
 

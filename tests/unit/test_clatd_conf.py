@@ -72,8 +72,12 @@ OPTIONS: dict[str, tuple[str, Becomes, dict[str, str]]] = {
     "c44-no-advmss": ("v4-defaultroute-advmss=0", NOT_NEEDED, {}),
     "c45-replace": ("v4-defaultroute-replace=yes", KEPT, {"mode": "force", "metric": "1"}),
     "c45-no-replace": ("v4-defaultroute-replace=no", NOT_NEEDED, {}),
-    "c50-script-up": ("script-up=ip route add 192.0.2.0/24 dev $clat_dev || true", NOT_SUPPORTED, {}),
-    "c51-script-down": ("script-down=logger down", NOT_SUPPORTED, {}),
+    "c50-script-up": (
+        "script-up=ip route add 192.0.2.0/24 dev $clat_dev || true",
+        KEPT,
+        {"script-up": "/etc/clatnm/clatd-script-up"},
+    ),
+    "c51-script-down": ("script-down=logger down", KEPT, {"script-down": "/etc/clatnm/clatd-script-down"}),
     "c47-tayga-conffile": ("tayga-conffile=/run/tayga.conf", NOT_NEEDED, {}),
 }
 
@@ -101,6 +105,14 @@ def test_option_for_one_connection_is_kept_where_one_is_named(line: str, keys: d
 
 def test_interface_needs_no_words_where_a_connection_is_named() -> None:
     assert only_fate("plat-dev=eth0", for_connection=True).becomes is NOT_NEEDED
+
+
+def test_script_is_kept_as_a_program_of_the_same_line() -> None:
+    found = imported("script-up=echo `date -Ins`: clatd started on $clat_dev | tee -a ~/clatd.log # x; y")
+    ((path, text),) = found.scripts.items()
+    assert path == "/etc/clatnm/clatd-script-up"
+    assert text.startswith("#!/bin/sh\n")
+    assert text.endswith("\necho `date -Ins`: clatd started on $clat_dev | tee -a ~/clatd.log # x; y\n")
 
 
 def test_every_option_of_clatd_has_a_row() -> None:

@@ -93,3 +93,14 @@ def test_connection_has_its_own_over_what_is_for_all(tmp_path: Path) -> None:
     of = settings.of(UUID)
     assert (of.device, of.clat_v4, of.clat_v6) == ("clat", IPv4Address("192.0.0.1"), IPv6Address("2001:db8::1"))
     assert (of.mtu_bytes, of.metric) == (1260, 7)
+
+
+@pytest.mark.parametrize("key", ["script-up", "script-down"])
+def test_script_is_an_absolute_path(key: str) -> None:
+    field = key.replace("-", "_")
+    assert getattr(parse(f"{key} = /etc/clatnm/a script"), field) == "/etc/clatnm/a script"
+    assert getattr(parse(f"{key} = none"), field) == ""
+    for wrong in ("up.sh", "", "echo up"):
+        with pytest.raises(ConfigError) as caught:
+            parse(f"{key} = {wrong}")
+        assert caught.value.what == f"f.conf:2: {wrong!r} is no absolute path"

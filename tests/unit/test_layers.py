@@ -62,7 +62,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "observer": LEAVES | {"dbus", "discovery", "kernel", "policy", "uplinks"},
     "explain_static": LEAVES | {"explain", "journal", "policy", "status"},
     "journal": LEAVES | {"status"},
-    "supervisor": LEAVES | {"policy", "translators"},
+    "hooks": frozenset({"model"}),
+    "supervisor": LEAVES | {"hooks", "policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "relay", "status", "translators"},
 }
 # These two sit on top and may import every room; nothing but `cli` may import them.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clatnm import config
+from clatnm import config, hooks
 from clatnm.cli.main import main
 from clatnm.dbus import service
 from clatnm.errors import BusError, NoDaemonError
@@ -109,6 +109,19 @@ def test_what_one_connection_has_goes_into_its_file(run: Run, etc: Path, connect
     assert run("--write", "--connection", connection) == 0
     assert (etc / "connections.d" / f"{UUID}.conf").read_text() == "[clatnm]\ndevice = clat\n"
     assert config.load(etc, backends=()).of(UUID).device == "clat"
+
+
+def test_script_becomes_a_program(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "script-up=ip route add 192.0.2.0/24 dev $clat_dev || true # one; two"
+    assert run(text=line) == 0
+    assert f"+++ {etc}/clatd-script-up\n" in capsys.readouterr().out
+    assert run("--write", text=line) == 0
+    program = etc / "clatd-script-up"
+    assert stat.S_IMODE(program.stat().st_mode) == 0o755
+    assert program.read_text().splitlines()[-1] == line.removeprefix("script-up=")
+    assert hooks.unfit(str(program)) == ""
+    assert config.load(etc, backends=()).script_up == str(program)
+    assert run("--write", text=line) == 3
 
 
 def test_unknown_connection_is_a_mistake(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
