@@ -100,6 +100,20 @@ def _read_other(path: str) -> str:
     return text
 
 
+def kept(settings: Settings, before: Settings) -> Settings:
+    """`settings`, read again, with the very tables of before where they are as before: comparing two of ten thousand
+    mappings takes a while, and is done at every look.
+    """
+    old = {static.name: static for static in before.statics}
+    statics = tuple(
+        replace(own, told_at=new.told_at)
+        if (own := old.get(new.name)) and replace(own, told_at=new.told_at) == new
+        else new
+        for new in settings.statics
+    )
+    return replace(settings, statics=statics)
+
+
 def check_uplinks(settings: Settings, there: Collection[str], *, before: Settings | None = None) -> None:
     """ConfigError when the uplink of a static translator that was not in `before` is not among `there`."""
     known = {static.name: static.uplink for static in before.statics} if before else {}
@@ -267,6 +281,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "drain": _seconds,
     **config_device.READERS,
     **config_device.SCRIPTS,
+    "default-route": _flag,
     "vpn": _around_vpn,
     "interfaces": _interfaces,
 }

@@ -132,7 +132,7 @@ class Daemon:
         except ConfigError as error:
             log.warning("%s; keeping the last good configuration", error)
             return str(error)
-        self._settings = settings
+        self._settings = config.kept(settings, self._settings)
         log.info("configuration read again")
         self._wake.set()
         return ""

@@ -88,6 +88,11 @@ class Relay:
     routes: tuple[IPv4Network, ...] = (IPv4Network("0.0.0.0/0"),)
     """Led into the device: where the clients are."""
 
+    @property
+    def has_default(self) -> bool:
+        """It takes all of IPv4, as a CLAT does; else it is in no other translator's way."""
+        return any(route.prefixlen == 0 for route in self.routes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -103,6 +108,8 @@ class Choices:
     """The metric of the IPv4 default route, whatever other routes have."""
     mtu_bytes: int | None = None
     """The longest IPv4 packet, where the uplink does not allow less."""
+    default_route: bool = True
+    """A CLAT without one has what somebody else leads into its device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +224,8 @@ class Plan:
     """Far ends of VPNs over this uplink: what is for them goes through this translator, not into the VPN."""
     offered: bool = True
     """There is a default route through it. Without one, only connections that began earlier go on (a drain)."""
+    default_route: bool = True
+    """False: there never is one, and all the rest as if there were."""
     relay: Relay | None = None
     """With it, `clat_v4` and `clat_v6` are the pair that the translator itself speaks with, and need not be mapped; the
     addresses of its traffic are the relay's. Its table can change live."""
@@ -241,7 +250,7 @@ class Plan:
         """What a translator is born with."""
         return (
             (self.interface, self.static, self.ifindex, self.uuid, self.backend),
-            (self.clat_v4, self.shared, self.link_address is None),
+            (self.clat_v4, self.shared, self.link_address is None, self.default_route),
             None if self.relay is None else (self.relay.addresses, self.relay.routes),
         )
 
@@ -291,7 +300,8 @@ class Settings:
     clat_v6: IPv6Address | AddressKind = AddressKind.AUTO
     metric: int | None = None
     mtu_bytes: int | None = None
-    """These five: see `Choices`."""
+    default_route: bool = True
+    """These six: see `Choices`."""
     script_up: str = ""
     script_down: str = ""
     """Absolute paths of programs that are run when a translator is there, and when it is gone; "" for none."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Network
 
 from clatnm.model import Mode, Plan, PrefixCandidate, PrefixSource, Reason, Running, Static, Uplink, Verdict, World
 from clatnm.policy import addressing, drain
@@ -14,7 +13,6 @@ from clatnm.policy.draft import Taken, draft
 from clatnm.policy.verdict import Case, Rule, backing_off, case
 
 MANAGER = "static.d"
-_DEFAULT = IPv4Network("0.0.0.0/0")
 
 # With IPv4's default route it is a CLAT like any other: one of them a link. Without, it is in nobody's way.
 _AS_DEFAULT: tuple[Rule, ...] = (
@@ -34,7 +32,7 @@ def rules(static: Static) -> tuple[Rule, ...]:
 
 def has_default_route(static: Static) -> bool:
     """Whether IPv4 in general goes into it, rather than some networks."""
-    return static.choices.relay is None or _DEFAULT in static.choices.relay.routes
+    return static.choices.relay is None or static.choices.relay.has_default
 
 
 def uplink_of(static: Static) -> Uplink:

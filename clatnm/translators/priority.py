@@ -11,20 +11,25 @@ from clatnm.model import Plan
 
 
 class Priority:
-    """Whether the uplink is still ours to translate. HostError: it cannot be watched."""
+    """Whether the uplink is still ours to translate. HostError: it cannot be watched.
+
+    A relay that leads only some networks into its device is in nobody's way, and never loses it.
+    """
 
     def __init__(self, host: Host, plan: Plan) -> None:
         self._plan = plan
         self._lost = asyncio.Event()
-        self._guard = host.guard(plan.ifindex, tripped=self._lost.set)
+        alone = plan.relay is None or plan.relay.has_default
+        self._guard = host.guard(plan.ifindex, tripped=self._lost.set) if alone else None
 
     def protect(self, index: int) -> None:
         """Once it is lost, our device with that index loses its address, before anybody asks."""
-        self._guard.protect(index, self._plan.clat_v4)
+        if self._guard is not None:
+            self._guard.protect(index, self._plan.clat_v4)
 
     @property
     def lost(self) -> bool:
-        return self._guard.tripped
+        return self._guard is not None and self._guard.tripped
 
     def check(self) -> None:
         """GaveWayError when it is lost."""
@@ -40,4 +45,5 @@ class Priority:
 
     def close(self) -> None:
         """Watch no more. Again is fine."""
-        self._guard.close()
+        if self._guard is not None:
+            self._guard.close()

@@ -321,3 +321,16 @@ def test_ten_thousand_mappings_are_read_in_a_moment(directory: Path) -> None:
     (one, _) = config.load(directory, backends=BACKENDS).statics
     assert one.choices.relay is not None
     assert len(one.choices.relay.mappings) == 10_000
+
+
+def test_table_that_is_read_again_is_the_same_one_unless_it_has_changed(directory: Path) -> None:
+    write(directory, "a.conf", f"{HEAD}[eam]\n192.0.2.1 = 2001:db8::1\n")
+    write(directory, "b.conf", f"{HEAD}[eam]\n192.0.2.2 = 2001:db8::2\n")
+    before = config.load(directory, backends=BACKENDS)
+    write(directory, "a.conf", f"# a remark\n{HEAD}[eam]\n192.0.2.1 = 2001:db8::1\n")
+    write(directory, "b.conf", f"{HEAD}[eam]\n192.0.2.2 = 2001:db8::3\n")
+    read_again = config.load(directory, backends=BACKENDS)
+    found = config.kept(read_again, before)
+    assert found == read_again != before
+    same = [new.choices.relay is old.choices.relay for new, old in zip(found.statics, before.statics, strict=True)]
+    assert same == [True, False]

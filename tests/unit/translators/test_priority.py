@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import cast
 
 import pytest
 
 from clatnm.errors import GaveWayError, HostError
+from clatnm.kernel.host import Host
+from clatnm.model import Relay
+from clatnm.proto.eam import EamTable, host_pair
 from clatnm.translators.device import DeviceTranslator
+from clatnm.translators.priority import Priority
 from tests.unit.aio import run_virtual, settle
-from tests.unit.translators.fake_machine import PLAN, SHARED_STEPS, STEPS, FakeMachine
+from tests.unit.translators.fake_machine import PLAN, SHARED_STEPS, STEPS, FakeHost, FakeMachine
 from tests.unit.translators.staged import descriptors, play, start
 
 
@@ -78,3 +84,23 @@ def test_update_that_comes_too_late_is_no_failure(machine: FakeMachine) -> None:
         assert (await translator.ended()).gave_way
 
     play(machine, scene)
+
+
+TABLE = EamTable([host_pair(IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))])
+
+
+@pytest.mark.parametrize(
+    ("relay", "watched"),
+    [
+        pytest.param(None, True, id="clat"),
+        pytest.param(Relay(mappings=TABLE), True, id="relay-with-the-default-route"),
+        pytest.param(Relay(mappings=TABLE, routes=(IPv4Network("203.0.113.0/24"),)), False, id="relay-for-some"),
+    ],
+)
+def test_only_who_takes_all_of_ipv4_gives_way(machine: FakeMachine, relay: Relay | None, watched: bool) -> None:
+    priority = Priority(cast("Host", FakeHost(machine)), replace(PLAN, relay=relay))
+    assert bool(machine.guards) is watched
+    for guard in machine.guards:
+        guard.trip()
+    assert priority.lost is watched
+    priority.close()
