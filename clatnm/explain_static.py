@@ -59,7 +59,7 @@ def static_explanation(
         "explanation": EXPLANATIONS[reason] if reason else "its file wants it, and its uplink has IPv6",
         "change": _change(static, reason),
         "questions": _questions(static, reason),
-        "evidence": _evidence(static, case_of(static, world, now), now),
+        "evidence": _evidence(static, case_of(static, world, now), verdict.evidence.get("in-use", ""), now),
         "decisions": told_decisions(decisions),
     }
 
@@ -81,7 +81,7 @@ def _change(static: Static, reason: Reason | None) -> str:
     return _WORDS[reason][1].format(file=file, uplink=static.uplink)
 
 
-def _evidence(static: Static, this: Case, now: float) -> list[dict[str, Any]]:
+def _evidence(static: Static, this: Case, in_use: str, now: float) -> list[dict[str, Any]]:
     relay = static.choices.relay
     told = [
         fact("file", static.told_at.rpartition(":")[0], "configuration"),
@@ -91,11 +91,13 @@ def _evidence(static: Static, this: Case, now: float) -> list[dict[str, Any]]:
     if relay is not None:
         told.append(fact("mappings", str(len(relay.mappings)), "configuration"))
         told.append(fact("addresses", ", ".join(map(str, relay.addresses)) or "none, for others", "configuration"))
-        told.append(fact("routes", ", ".join(map(str, relay.routes)), "configuration"))
+        told.append(fact("routes", ", ".join(map(str, relay.routes)) or "none", "configuration"))
     told.append(fact("ipv6", "yes" if this.ipv6 else "no", "kernel"))
     if has_default_route(static):
         if this.manager_clat:
             told.append(fact("manager-clat", this.manager_clat, "kernel"))
         if this.other is not None:
             told.append(fact("other-translator", str(this.other), "kernel"))
+    if in_use:
+        told.append(fact("in use", f"{in_use}, which this host has itself", "kernel"))
     return [*told, *failures(this, now)]

@@ -232,10 +232,9 @@ def _step_text(step: Step) -> str:
             told.append("default route back" if plan.offered else "no default route, older connections may finish")
         return f"change {step.old.device}: {', '.join(told) or 'link-layer address'}"
     if plan.relay is not None:
-        routes = (
-            f"routes to {', '.join(map(str, plan.relay.routes))} with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
-        )
-        count = len(plan.relay.mappings)
-        return f"start {plan.device} ({plan.backend}): {count} mappings, prefix {plan.prefix}, {routes}"
+        routes = ", ".join(map(str, plan.relay.routes)) or "nowhere"
+        count = f"{len(plan.relay.mappings)} mapping{'s' if len(plan.relay.mappings) != 1 else ''}"
+        route = f"routes to {routes} with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
+        return f"start {plan.device} ({plan.backend}): {count}, prefix {plan.prefix}, {route}"
     route = f"default route with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
     return f"start {plan.device} ({plan.backend}): {plan.clat_v4} as {plan.clat_v6}, NAT64 {plan.prefix}, {route}"

@@ -36,6 +36,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INTERFACE: Final = re.compile(r"[^\s/:%]{1,15}")
 _COMMENT: Final = re.compile(r"(^|\s)[#;].*")
 _FLAGS: Final = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
+_NONE: Final = "none"
 _MAX_TOLD: Final = 200  # characters of a mistake; values can be of any length
 
 
@@ -142,7 +143,7 @@ def _understand(file: _File, *, name: str, backends: Sequence[str], backend: str
         name=name,
         uplink=uplink,
         prefix=prefix,
-        choices=replace(choices, relay=_relay(file, choices, prefix)),
+        choices=_with_routes(choices, file, prefix),
         backend=_backend(file, backends, backend),
         hotplug=_flag(file, "hotplug"),
         script_up=_script(file, "script-up"),
@@ -196,10 +197,22 @@ def _choices(file: _File, *, uplink: str, prefix: IPv6Network) -> Choices:
     )
 
 
-def _relay(file: _File, choices: Choices, prefix: IPv6Network) -> Relay | None:
+def _with_routes(choices: Choices, file: _File, prefix: IPv6Network) -> Choices:
+    """The choices with what is led into the device: a relay's routes, or a CLAT's default route, or nothing."""
+    words = list(_words(file, "routes"))
+    if all(word.text != _NONE for word in words):
+        return replace(choices, relay=_relay(file, choices, prefix, [_network(word) for word in words]))
+    if len(words) > 1:
+        raise _fault(words[-1].where, "no routes, and others", "routes = none, alone")
+    relay = _relay(file, choices, prefix, [])
+    if relay is None:
+        return replace(choices, default_route=False)
+    return replace(choices, relay=replace(relay, routes=()))
+
+
+def _relay(file: _File, choices: Choices, prefix: IPv6Network, routes: list[IPv4Network]) -> Relay | None:
     """The relay that the file makes of it; None for a CLAT."""
     addresses = [(_address(word), word.where) for word in _words(file, "addresses")]
-    routes = [_network(word) for word in _words(file, "routes")]
     if not file.told:
         if not addresses and not routes:
             if "eam-file" in file.keys:

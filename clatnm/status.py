@@ -84,7 +84,7 @@ def connection(
         "name": uplink.name,
         "uuid": uplink.uuid,
         "manager": uplink.manager,
-        "mode": str(verdict.mode),
+        "mode": None if uplink.static else str(verdict.mode),
         "state": state_of(run),
         "reason": str(verdict.reason) if verdict.reason else None,
         "explanation": EXPLANATIONS[verdict.reason] if verdict.reason else None,
@@ -145,8 +145,11 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
     if told["state"] in ("off", "draining") and told["explanation"]:
         head = f"no {of}: {told['explanation']} ({told['reason']})"
         head += "; older connections may finish" if told["state"] == "draining" else ""
-    lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
-    lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
+    if told["mode"] is None:
+        lines = [f"{told['uuid']} on {told['interface']}: {head}"]
+    else:
+        lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
+        lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
     prefix, translator = told["prefix"], told["translator"]
     if prefix is not None:
         left = f", {prefix['lifetime_s']} s left" if prefix["lifetime_s"] is not None else ""

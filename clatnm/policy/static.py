@@ -32,7 +32,8 @@ def rules(static: Static) -> tuple[Rule, ...]:
 
 def has_default_route(static: Static) -> bool:
     """Whether IPv4 in general goes into it, rather than some networks."""
-    return static.choices.relay is None or static.choices.relay.has_default
+    relay = static.choices.relay
+    return static.choices.default_route if relay is None else relay.has_default
 
 
 def uplink_of(static: Static) -> Uplink:

@@ -77,6 +77,11 @@ ACCEPTED: dict[str, tuple[str, Choices]] = {
         "[eam]\n192.0.2.1 = 2001:db8:1::1\n[clatnm]\nmetric = 9\n[eam]\n192.0.2.16/28 = 2001:db8:2::/124\n",
         Choices(metric=9, relay=Relay(mappings=TWO)),
     ),
+    "no-routes": ("routes = none\n", Choices(default_route=False)),
+    "no-routes-of-a-relay": (
+        "routes = none\n[eam]\n192.0.2.1 = 2001:db8:1::1\n",
+        Choices(relay=Relay(mappings=ONE, routes=())),
+    ),
     "default-by-its-name": (
         "routes = default 10.0.0.0/8\n[eam]\n192.0.2.1 = 2001:db8:1::1\n",
         Choices(relay=Relay(mappings=ONE, routes=(*EVERYWHERE, IPv4Network("10.0.0.0/8")))),
@@ -132,6 +137,7 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "address-without-a-pair": ("addresses = 192.0.2.2\n", 4, "which IPv6 address stands for which IPv4 one?", "[eam]"),
     "routes-without-a-pair": ("\nroutes = 10.0.0.0/8\n", 5, "which IPv6 address stands for which", "clat-v6-addr"),
     "route": ("routes = 10.0.0.0/33\n", 4, "'10.0.0.0/33' is no IPv4 network", "as 198.51.100.0/24, or default"),
+    "no-routes-and-some": ("routes = none\nroutes = default\n", 5, "no routes, and others", "routes = none, alone"),
     "route-host-bits": ("routes = 10.0.0.1/8\n", 4, "'10.0.0.1/8' is no IPv4 network", "host bits are not zero"),
     "eam-file-relative": ("eam-file = table\n", 4, "'table' is no absolute path", "as /etc/clatnm"),
     "eam-file-missing": ("eam-file = /nowhere\n", 4, "there is no file /nowhere", "really"),

@@ -53,7 +53,11 @@ def test_static_clat_runs_where_nobody_manages_anything() -> None:
 
 
 def test_everything_chosen_by_hand_is_as_chosen() -> None:
-    chosen: dict[str, Any] = {"clat_v4": IPv4Address("192.0.0.1"), "clat_v6": IPv6Address("2001:db8:a::c1a7"), "device": "siit"}
+    chosen: dict[str, Any] = {
+        "clat_v4": IPv4Address("192.0.0.1"),
+        "clat_v6": IPv6Address("2001:db8:a::c1a7"),
+        "device": "siit",
+    }
     plan = the_static_plan(with_static(a_static(**chosen, metric=2048, mtu_bytes=1260)))
     assert (plan.clat_v4, plan.clat_v6, plan.device) == tuple(chosen.values())
     assert (plan.metric, plan.ipv4_mtu_bytes, plan.ipv6_mtu_bytes) == (2048, 1260, 1500)
@@ -98,6 +102,7 @@ def test_static_translator_has_its_reasons(
     assert verdict_of("web", with_static(a_static(), **others)).reason is as_clat
     assert verdict_of("web", with_static(a_static(relay=EVERYWHERE), **others)).reason is as_clat
     assert verdict_of("web", with_static(a_static(relay=SOME), **others)).reason is as_relay
+    assert verdict_of("web", with_static(a_static(default_route=False), **others)).reason is as_relay
 
 
 # Whose the address is already
