@@ -240,9 +240,7 @@ def _advmss(value: str, given: Given) -> Said:
 def _default_route(value: str, given: Given) -> Said:
     if _flag(value):
         return _needless("there always is one")
-    return _unsupported(
-        "an IPv4 default route is what a CLAT is for; beside native IPv4: mode = force, and a high metric"
-    )
+    return _kept(Place.COMMON, "routes into the device are yours to make, as by script-up", default_route="no")
 
 
 def _script(key: str, when: str) -> Rule:

@@ -133,7 +133,7 @@ def unfit(path: str) -> str:
 def environment(plan: Plan, settings: Settings) -> Mapping[str, str]:
     """clatd's names for everything, `-` as `_`; what clatnm does without is as if it were switched off in clatd."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    default = plan.relay is None or any(not route.prefixlen for route in plan.relay.routes)
+    default = plan.default_route if plan.relay is None else any(not route.prefixlen for route in plan.relay.routes)
     return {
         **kept,
         "PATH": os.environ.get("PATH", _PATH),

@@ -23,42 +23,12 @@ from clatnm.heard import PrefixCandidate as PrefixCandidate  # noqa: PLC0414
 from clatnm.heard import PrefixSource as PrefixSource  # noqa: PLC0414
 from clatnm.heard import SourceReport as SourceReport  # noqa: PLC0414
 from clatnm.proto.eam import EamTable
+from clatnm.words import AroundVpn as AroundVpn  # noqa: PLC0414
+from clatnm.words import Mode as Mode  # noqa: PLC0414
+from clatnm.words import Reason as Reason  # noqa: PLC0414
 
 DEVICE_PREFIX = "clat-"
 STATIC_OWNER = "static.d/"  # no interface has a slash in its name
-
-
-class Mode(StrEnum):
-    """What the user wants for a connection, in NetworkManager's own words for `ipv4.clat`."""
-
-    NO = "no"
-    AUTO = "auto"
-    FORCE = "force"
-
-
-class Reason(StrEnum):
-    """Why a connection has no CLAT now. The value is what the user reads first."""
-
-    NOT_AN_UPLINK = "not-an-uplink"
-    OPTED_OUT = "opted-out"
-    MANAGER_TRANSLATES = "manager-translates"
-    OTHER_TRANSLATOR = "other-translator"
-    NO_IPV6 = "no-ipv6"
-    NATIVE_IPV4 = "native-ipv4"
-    NEVER_DEFAULT = "never-default"
-    VPN_WITHOUT_IPV4 = "vpn-without-ipv4"
-    NO_PREF64 = "no-pref64"
-    PLAT_UNREACHABLE = "plat-unreachable"
-    NO_CLAT_ADDRESS = "no-clat-address"
-    NO_TRANSLATOR = "no-translator"
-    BACKING_OFF = "backing-off"
-
-
-class AroundVpn(StrEnum):
-    """What becomes of IPv4 beside a VPN that takes only IPv6."""
-
-    STRICT = "strict"
-    BYPASS = "bypass"
 
 
 class RunState(StrEnum):

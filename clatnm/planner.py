@@ -195,7 +195,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
         "clat_v4": str(plan.clat_v4),
         "clat_v6": str(plan.clat_v6),
         "prefix": str(plan.prefix),
-        "metric": plan.metric if plan.offered else None,
+        "metric": plan.metric if plan.offered and plan.default_route else None,
         "ipv4_mtu_bytes": plan.ipv4_mtu_bytes,
     }
 
@@ -237,4 +237,5 @@ def _step_text(step: Step) -> str:
         route = f"routes to {routes} with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
         return f"start {plan.device} ({plan.backend}): {count}, prefix {plan.prefix}, {route}"
     route = f"default route with metric {plan.metric}, MTU {plan.ipv4_mtu_bytes}"
+    route = route if plan.default_route else "no default route"
     return f"start {plan.device} ({plan.backend}): {plan.clat_v4} as {plan.clat_v6}, NAT64 {plan.prefix}, {route}"

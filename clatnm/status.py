@@ -114,7 +114,7 @@ def connection(
             "gateway": str(plan.gateway) if plan.gateway else None,
             "ipv4_mtu_bytes": plan.ipv4_mtu_bytes,
             "ipv6_mtu_bytes": plan.ipv6_mtu_bytes,
-            "metric": plan.metric,
+            "metric": plan.metric if plan.default_route else None,
             "counters": dict(counters),
         }
         if plan.relay is not None:
@@ -160,7 +160,7 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
         lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}{whose}")
         mtu = f"MTU {translator['ipv4_mtu_bytes']} (IPv6 {translator['ipv6_mtu_bytes']})"
         lines.append(
-            f"  device    {translator['device']}, {translator['backend']}, {mtu}, metric {translator['metric']}"
+            f"  device    {translator['device']}, {translator['backend']}, {mtu}, {_route(translator['metric'])}"
         )
         if "relay" in translator:
             lines.append(_relay_line(translator["relay"]))
@@ -170,6 +170,10 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
     evidence = " ".join(f"{key}={value}" for key, value in told["evidence"].items())
     lines.append(f"  evidence  {evidence}")
     return "\n".join(lines)
+
+
+def _route(metric: int | None) -> str:
+    return "no default route" if metric is None else f"metric {metric}"
 
 
 def _relay_line(relay: Mapping[str, Any]) -> str:

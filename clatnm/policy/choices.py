@@ -23,5 +23,6 @@ def chosen(uplink: Uplink, settings: Settings) -> Uplink:
         device=own.device or set_for.device,
         metric=set_for.metric if own.metric is None else own.metric,
         mtu_bytes=set_for.mtu_bytes if own.mtu_bytes is None else own.mtu_bytes,
+        default_route=own.default_route and set_for.default_route,
     )
     return uplink if choices == own else replace(uplink, choices=choices)

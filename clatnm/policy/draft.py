@@ -92,6 +92,7 @@ def draft(
             chosen=uplink.choices.metric,
         ),
         gateways=uplink.vpn_gateways,
+        default_route=uplink.choices.default_route,
         relay=relay,
         static=uplink.static,
     )

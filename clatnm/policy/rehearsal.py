@@ -84,5 +84,5 @@ def device_of(plan: Plan) -> Link:
         ipv6_mtu_bytes=plan.ipv6_mtu_bytes,
         carrier=True,
         addresses4=frozenset({plan.clat_v4}),
-        default4=(DefaultRoute(gateway=None, metric=plan.metric),) if plan.offered else (),
+        default4=(DefaultRoute(gateway=None, metric=plan.metric),) if plan.offered and plan.default_route else (),
     )

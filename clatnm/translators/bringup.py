@@ -26,6 +26,7 @@ from clatnm.translators.device import (
     default_route,
     lead_gateways,
     lead_in,
+    leads,
     worker_config,
 )
 from clatnm.translators.priority import Priority
@@ -92,7 +93,7 @@ async def _hand_over(
         undo.callback(os.close, device.fd)
         handed, index = await asyncio.gather(
             worker.hand_over(config, [device.fd, *uplink.descriptors(), *([relay.fileno()] if relay else [])]),
-            host.do(lambda kernel: _furnish(kernel, plan, priority, lead=plan.offered and not hooks_first)),
+            host.do(lambda kernel: _furnish(kernel, plan, priority, lead=leads(plan) and not hooks_first)),
             return_exceptions=True,
         )
     for outcome in (handed, index):

@@ -61,7 +61,8 @@ async def lead_in(host: Host, index: int, plan: Plan) -> None:
     Whoever calls it with a plan that is not offered must `let_off` in the end: that alone outlives the device.
     """
     if plan.offered:
-        await host.do(lambda kernel: kernel.add_default_route(index, default_route(plan)))
+        if leads(plan):
+            await host.do(lambda kernel: kernel.add_default_route(index, default_route(plan)))
         return
     try:
         await host.do(lambda kernel: kernel.pin(index, plan.clat_v4, mtu_bytes=plan.ipv4_mtu_bytes))
@@ -201,13 +202,13 @@ class DeviceTranslator:
 
     async def _lead_otherwise(self, old: Plan, plan: Plan) -> None:
         """Add before delete, so that there is always a way."""
-        if plan.offered and old.offered and plan.metric == old.metric:
+        if leads(plan) and leads(old) and plan.metric == old.metric:
             await self._host.do(lambda kernel: kernel.change_default_route(self._index, default_route(plan)))
             return
         await lead_in(self._host, self._index, plan)
         if not plan.offered:
             self._pin.hold()
-        if old.offered:
+        if leads(old):
             await self._host.do(lambda kernel: kernel.drop_default_route(self._index, default_route(old)))
         elif plan.offered:
             await self._pin.let_off()
@@ -276,6 +277,11 @@ def worker_config(plan: Plan, *, hooked: bool, relayed: bool) -> WorkerConfig:
 def _neighbour_discovery(plan: Plan) -> bool:
     """The host answers for its own address, and there are links without neighbours."""
     return plan.link_address is not None and not plan.shared
+
+
+def leads(plan: Plan) -> bool:
+    """There is to be an IPv4 default route into its device."""
+    return plan.offered and plan.default_route
 
 
 def default_route(plan: Plan) -> Ipv4Default:

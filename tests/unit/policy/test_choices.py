@@ -27,6 +27,7 @@ CHOSEN: dict[str, tuple[Settings, dict[str, Any]]] = {
         {"clat_v6": IPv6Address("2001:db8:a::5"), "shared": True, "backend": "ebpf"},
     ),
     "metric": (Settings(metric=2048), {"metric": 2048}),
+    "no-default-route": (Settings(default_route=False), {"default_route": False}),
     "metric-zero": (Settings(metric=0), {"metric": 0}),
     "mtu-less-than-fits": (Settings(mtu_bytes=1260), {"ipv4_mtu_bytes": 1260}),
     "mtu-with-no-room-for-fragments": (Settings(mtu_bytes=1480), {"ipv4_mtu_bytes": 1480}),

@@ -36,6 +36,7 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "gateways": ((IPv4Address("198.51.100.20"),), LIVE),
     "shared": (True, RESTART),
     "offered": (False, LIVE),
+    "default_route": (False, RESTART),
     "relay": (Relay(mappings=EamTable([host_pair(PLAN.clat_v4, PLAN.clat_v6)])), RESTART),
     "static": ("edge", RESTART),
 }
