@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The fast path: unfragmented TCP, UDP and ICMP echo, translated (RFC 7915) between the CLAT's TUN device and its uplink.
+ * An Edge Relay's is the same, but for where its addresses come from.
  *
  *   application ── IPv4 ──▶ device_egress  ──▶ IPv6 ──▶ the uplink's next hop
  *   network ── IPv6 ──▶ uplink_ingress_*   ──▶ IPv4 ──▶ received on the device
@@ -21,6 +22,7 @@
 #include "config.h"
 #include "flows.h"
 #include "helpers.h"
+#include "mappings.h"
 
 char gpl[] SEC("license") = "GPL";
 
@@ -187,10 +189,46 @@ inlined void count(enum direction direction, enum kind kind, __u32 bytes)
 	counter->bytes += bytes;
 }
 
+/* The IPv6 address of a sender of ours (RFC 7757 3.3.1 for a relay). False: it is none. */
+inlined int local_to_ipv6(__u32 v4, struct address *v6)
+{
+	if (config.relay)
+		return map_to_ipv6(v4, v6);
+	*v6 = address(config.clat_v6);
+	return v4 == config.clat_v4;
+}
+
+/* The IPv6 address of a destination. False: it has none. */
+inlined int remote_to_ipv6(__u32 v4, struct address *v6)
+{
+	if (config.relay && map_to_ipv6(v4, v6))
+		return 1;
+	*v6 = embed(v4);
+	return !unfit(v4);
+}
+
+/* The IPv4 address of what comes to us. False: it does not. */
+inlined int local_to_ipv4(struct address v6, __u32 *v4)
+{
+	if (config.relay)
+		return map_to_ipv4(v6, v4);
+	*v4 = config.clat_v4;
+	return same(v6, address(config.clat_v6));
+}
+
+/* The IPv4 address of its sender. False: it has none. */
+inlined int remote_to_ipv4(struct address v6, __u32 *v4)
+{
+	if (config.relay && map_to_ipv4(v6, v4))
+		return 1;
+	*v4 = extract(v6);
+	return !unfit(*v4);
+}
+
 /* RFC 7915 4: IPv4 to IPv6. The network header begins at `l2`. */
 inlined enum verdict to_ipv6(struct __sk_buff *skb, __u32 l2)
 {
-	struct address source = address(config.clat_v6), destination;
+	struct address source = {}, destination = {};
 	struct transport t = {};
 	enum verdict verdict;
 	struct ipv4 in = {};
@@ -200,10 +238,9 @@ inlined enum verdict to_ipv6(struct __sk_buff *skb, __u32 l2)
 	if (skb->protocol != be16(ETH_P_IP) || load_bytes(skb, l2, &in, IPV4_BYTES))
 		return DECLINED;
 	if (in.version_length != 0x45 || in.fragment & be16(FRAGMENTED) || in.ttl < 2 ||
-	    be16(in.length) != skb->len - l2 || in.source != config.clat_v4 || in.destination == config.clat_v4 ||
-	    unfit(in.destination) || fold(ipv4_sum(&in)) != 0xffff)
+	    be16(in.length) != skb->len - l2 || in.source == in.destination || fold(ipv4_sum(&in)) != 0xffff ||
+	    !local_to_ipv6(in.source, &source) || !remote_to_ipv6(in.destination, &destination))
 		return DECLINED;
-	destination = embed(in.destination);
 	length = be16(in.length) - IPV4_BYTES;
 	if (same(destination, source) || !read_transport(skb, l2 + IPV4_BYTES, in.protocol, TO_IPV6, &t) ||
 	    largest(skb, IPV6_BYTES, length, &t) > config.ipv6_mtu)
@@ -227,19 +264,18 @@ inlined enum verdict to_ipv6(struct __sk_buff *skb, __u32 l2)
 	return verdict;
 }
 
-/* RFC 7915 5: IPv6 to IPv4. NOT_OURS: anything not for the CLAT address, and its neighbour discovery. */
+/* RFC 7915 5: IPv6 to IPv4. NOT_OURS: anything not for an address of ours, and its neighbour discovery. */
 inlined enum verdict to_ipv4(struct __sk_buff *skb, __u32 l2)
 {
-	struct address own = address(config.clat_v6);
 	struct transport t = {};
 	enum verdict verdict;
 	struct ipv6 in = {};
 	__u64 out[3], old, new, head, type = 0;
-	__u32 length, size, flags, ident, source;
+	__u32 length, size, flags, ident, source = 0, destination = 0;
 	__u8 protocol;
 
 	if (skb->protocol != be16(ETH_P_IPV6) || skb->pkt_type == PACKET_OTHERHOST ||
-	    load_bytes(skb, l2, &in, IPV6_BYTES) || !same(in.destination, own))
+	    load_bytes(skb, l2, &in, IPV6_BYTES) || !local_to_ipv4(in.destination, &destination))
 		return NOT_OURS;
 	if (config.shared && !expected(skb, l2, &in))
 		return NOT_OURS;
@@ -249,17 +285,17 @@ inlined enum verdict to_ipv4(struct __sk_buff *skb, __u32 l2)
 	if (protocol == IPPROTO_ICMPV6 && !load_bytes(skb, l2 + IPV6_BYTES, &type, 1) && be64(type) >> 56 >= 130 &&
 	    be64(type) >> 56 <= 137)
 		return NOT_OURS; /* MLD and neighbour discovery */
-	source = extract(in.source);
 	if (head >> 60 != 6 || (head & 0xff) < 2 || length + IPV4_BYTES > 0xffff ||
-	    length + IPV6_BYTES != skb->len - l2 || same(in.source, own) || source == config.clat_v4 ||
-	    unfit(source) || !read_transport(skb, l2 + IPV6_BYTES, protocol, TO_IPV4, &t))
+	    length + IPV6_BYTES != skb->len - l2 || same(in.source, in.destination) ||
+	    !remote_to_ipv4(in.source, &source) || source == destination ||
+	    !read_transport(skb, l2 + IPV6_BYTES, protocol, TO_IPV4, &t))
 		return DECLINED;
 	size = largest(skb, IPV4_BYTES, length, &t);
 	if (size > config.ipv4_mtu)
 		return DECLINED;
 
 	old = address_sum(in.source) + address_sum(in.destination);
-	new = (__u64)source + config.clat_v4;
+	new = (__u64)source + destination;
 	if (t.kind == ICMP) {
 		protocol = IPPROTO_ICMP;
 		old += be16(t.icmp_type << 8) + be16(length) + be16(IPPROTO_ICMPV6);
@@ -271,7 +307,7 @@ inlined enum verdict to_ipv4(struct __sk_buff *skb, __u32 l2)
 	out[0] = be64((__u64)0x45 << 56 | (head >> 52 & 0xff) << 48 | (__u64)(length + IPV4_BYTES) << 32 | ident << 16 |
 		      flags);
 	out[1] = be64(((head & 0xff) - 1) << 56 | (__u64)protocol << 48 | be32(source));
-	out[2] = pair(config.clat_v4, 0);
+	out[2] = pair(destination, 0);
 	out[1] |= be64((__u64)be16(~fold(sum(out[0]) + sum(out[1]) + sum(out[2]))) << 32);
 	verdict = rewrite(skb, l2, ETH_P_IP, out, IPV4_BYTES, &t, old, new);
 	if (verdict == TRANSLATED)

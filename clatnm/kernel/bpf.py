@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from clatnm.bpf import MapDefinition, Program, Table
 from clatnm.errors import HostError
@@ -81,6 +81,18 @@ def update_map(descriptor: int, key: bytes, value: bytes) -> None:
     call(_MAP_UPDATE, struct.pack("=I4xQQQ", descriptor, _address(key_buffer), _address(value_buffer), 0))
 
 
+def fill_map(descriptor: int, entries: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write many entries, all with keys and values of one size. HostError."""
+    buffers: tuple[ctypes.Array[ctypes.c_char], ctypes.Array[ctypes.c_char]] | None = None
+    for key, value in entries:
+        if buffers is None:
+            buffers = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+            fields = struct.pack("=I4xQQQ", descriptor, _address(buffers[0]), _address(buffers[1]), 0)
+            attributes = ctypes.create_string_buffer(fields, _ATTRIBUTE_BYTES)
+        buffers[0].raw, buffers[1].raw = key, value
+        system_call(_MAP_UPDATE, attributes)
+
+
 def read_map(descriptor: int, key: bytes, size: int) -> bytes:
     """Read one entry of `size` bytes (of a per-CPU map: of all CPUs together). HostError."""
     key_buffer, value_buffer = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size)
@@ -91,16 +103,26 @@ def read_map(descriptor: int, key: bytes, size: int) -> bytes:
 class Loaded:
     """The programs of a `Table` in the kernel with one configuration. Close it once links hold the programs.
 
-    `counters` and other maps are shared with an earlier `Loaded` when given, so that a new configuration keeps them.
+    `counters` and other maps are shared with an earlier `Loaded` when given, so that a new configuration keeps them;
+    `fresh` ones are not.
     """
 
-    def __init__(self, table: Table, config: bytes, *, names: tuple[str, ...], keep: Loaded | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        config: bytes,
+        *,
+        names: tuple[str, ...],
+        keep: Loaded | None = None,
+        fresh: frozenset[str] = frozenset(),
+    ) -> None:
         """HostError when the kernel refuses; the verifier's last words are in its text."""
         self.maps: dict[str, int] = {}
         self.programs: dict[str, int] = {}
         try:
             for name, definition in table.maps.items():
-                self.maps[name] = os.dup(keep.maps[name]) if keep else _create_map(definition)
+                known = keep.maps if keep is not None and name not in fresh else {}
+                self.maps[name] = os.dup(known[name]) if known else _create_map(definition)
             self.maps[CONFIG] = _frozen(config)
             for name in names:
                 self.programs[name] = self._load(name, table.programs[name])
@@ -182,4 +204,4 @@ def replace_program(link: int, program: int) -> None:
     call(_LINK_UPDATE, struct.pack("=IIII", link, program, 0, 0))
 
 
-__all__ = ["CONFIG", "Loaded", "attach_tcx", "read_map", "replace_program", "system_call", "update_map"]
+__all__ = ["CONFIG", "Loaded", "attach_tcx", "fill_map", "read_map", "replace_program", "system_call", "update_map"]

@@ -24,7 +24,9 @@ from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.model import Plan
+from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
+from clatnm.translators.mappings import FROM_IPV4, FROM_IPV6, entries, with_room
 
 DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
 _KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv6, then towards IPv4
@@ -49,7 +51,7 @@ def uplink_program(plan: Plan) -> str:
 def config(plan: Plan, device_index: int) -> bytes:
     """`struct config` of clat.bpf.c: addresses in wire order, numbers in the host's."""
     return struct.pack(
-        "=4s16s16sI16sIIIIIII",
+        "=4s16s16sI16sIIIIIIII",
         plan.clat_v4.packed,
         plan.clat_v6.packed,
         plan.prefix.network_address.packed,
@@ -62,6 +64,7 @@ def config(plan: Plan, device_index: int) -> bytes:
         plan.ipv6_mtu_bytes,
         plan.prefix == WELL_KNOWN,
         plan.shared,
+        plan.relay is not None,
     )
 
 
@@ -72,6 +75,7 @@ class Hooks(abc.ABC):
         self._host = host
         self._loaded: Loaded | None = None
         self._device_index = 0
+        self._mappings: EamTable | None = None
 
     async def prepare(self, plan: Plan, device_index: int) -> None:
         """Load the programs. HostError."""
@@ -125,7 +129,19 @@ class Hooks(abc.ABC):
         if not plan.shared:  # then nothing is looked up in these, so they need no room
             small = {name: replace(table.maps[name], max_entries=1) for name in ("flows", "datagrams")}
             table = replace(table, maps={**table.maps, **small})
-        return Loaded(table, config(plan, self._device_index), names=names, keep=keep)
+        mappings = EamTable() if plan.relay is None else plan.relay.mappings
+        fresh = frozenset() if mappings == self._mappings else frozenset((FROM_IPV4, FROM_IPV6))
+        table = with_room(table, mappings)
+        loaded = Loaded(table, config(plan, self._device_index), names=names, keep=keep, fresh=fresh)
+        try:
+            if keep is None or fresh:  # nobody looks there before it is complete
+                for name in (FROM_IPV4, FROM_IPV6):
+                    kernel_bpf.fill_map(loaded.maps[name], entries(mappings, name))
+        except BaseException:
+            loaded.close()
+            raise
+        self._mappings = mappings
+        return loaded
 
     async def close(self) -> None:
         await self._host.do(self._take_down)

@@ -27,6 +27,7 @@ class Comparison:
 
     def __init__(self, clat: Clat) -> None:
         self.clat = clat
+        self._table = _table(clat)
         self._programs = Programs(clat)
         self._fast = InPlace(
             clat.clat_v4,
@@ -35,6 +36,7 @@ class Comparison:
             ipv6_mtu_bytes=clat.ipv6_mtu_bytes,
             ipv4_mtu_bytes=clat.ipv4_mtu_bytes,
             well_known_strict=clat.well_known_strict,
+            mappings=clat.mappings,
         )
         self._full = _siit(clat, clat.ipv6_mtu_bytes, clat.ipv4_mtu_bytes)
         self._unbound = _siit(clat, 0xFFFF, 0xFFFF)
@@ -67,7 +69,7 @@ class Comparison:
         return got.kind
 
     def _is_ours(self, packet: bytes) -> bool:
-        if len(packet) < 40 or packet[24:40] != self.clat.clat_v6.packed:
+        if len(packet) < 40 or self._table.packed_to_v4(packet[24:40]) is None:
             return False
         return not (packet[6] == _ICMPV6 and len(packet) > 40 and packet[40] in _NEIGHBOUR_DISCOVERY)
 
@@ -95,11 +97,15 @@ class Comparison:
             raise DisagreementError(f"programs:   {got.hex()}\nin-place:   {fast.hex()}\ntranslator: {full.hex()}")
 
 
+def _table(clat: Clat) -> EamTable:
+    return EamTable([host_pair(clat.clat_v4, clat.clat_v6)]) if clat.mappings is None else clat.mappings
+
+
 def _siit(clat: Clat, ipv6_mtu_bytes: int, ipv4_mtu_bytes: int) -> Siit:
     return Siit(
         SiitConfig(
             prefix=clat.prefix,
-            eam=EamTable([host_pair(clat.clat_v4, clat.clat_v6)]),
+            eam=_table(clat),
             ipv6_mtu_bytes=ipv6_mtu_bytes,
             ipv4_mtu_bytes=ipv4_mtu_bytes,
             well_known_strict=clat.well_known_strict,

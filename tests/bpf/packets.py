@@ -7,13 +7,16 @@ one stays wrong.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from clatnm.errors import ParseError
 from clatnm.proto import nat64
+from clatnm.proto.eam import EamTable
 from tests.bpf.programs import IPV4, IPV6, LARGEST_BYTES, MACS, Clat, presentable
 from tests.unit.proto import siit_packets
 from tests.vectors.vector import load
@@ -62,6 +65,7 @@ class Generator:
         self._clat = clat
         self._embed, self._extract = nat64.embedder(clat.prefix), nat64.extractor(clat.prefix)
         self._own_v4, self._own_v6 = clat.clat_v4.packed, clat.clat_v6.packed
+        self._choose_own()
         makers: list[tuple[int, Callable[[bool], Case]]] = [
             (10, self._good),
             (3, self._gso),
@@ -79,9 +83,25 @@ class Generator:
     def case(self) -> Case:
         while True:
             chance = self._chance
+            self._choose_own()
             case = chance.choice(self._makers)(chance.random() < 0.5)
             if presentable(case.packet, case.ethertype):
                 return case
+
+    def _choose_own(self) -> None:
+        """Of a relay, any mapped address; at times its bits in IPv6 that do not count are not zero."""
+        if not self._clat.mappings:
+            return
+        v4, v6 = self._chance.choice(list(self._clat.mappings))
+        four = self._mapped(v4)
+        six = self._clat.mappings.to_ipv6(four)
+        if self._chance.random() < 0.3:
+            six = v6[self._chance.randrange(v6.num_addresses)]
+        assert six is not None
+        self._own_v4, self._own_v6 = (self._clat.mappings.to_ipv4(six) or four).packed, six.packed
+
+    def _mapped(self, network: IPv4Network) -> IPv4Address:
+        return network[self._chance.randrange(network.num_addresses)]
 
     def _case(self, kind: str, from_host: bool, packet: bytes) -> Case:
         return Case(kind, from_host, packet, IPV4 if from_host else IPV6)
@@ -112,6 +132,8 @@ class Generator:
         return packet[:at] + field.to_bytes(2, "big") + packet[at + 2 :]
 
     def _peer(self) -> bytes:
+        if self._clat.mappings and self._chance.random() < 0.1:  # hosts that are both ours
+            return self._mapped(self._chance.choice(list(self._clat.mappings))[0]).packed
         while True:
             peer = self._chance.randbytes(4)
             if 0 < peer[0] < 224 and peer[0] not in (10, 100, 127, 169, 172, 192, 198) and peer != self._own_v4:
@@ -218,6 +240,10 @@ class Generator:
             source = bytearray(chance.choice((self._own_v6, bytes(16), bytes(15) + b"\1", b"\xff" + bytes(15))))
         elif dice < 0.6:  # prefix, octet u, suffix
             source[chance.randrange(16)] ^= 1 << chance.randrange(8)
+        if self._clat.mappings and chance.random() < 0.3:  # a mapped sender, or one nearby
+            _, v6 = chance.choice(list(self._clat.mappings))
+            source = bytearray(v6[chance.randrange(v6.num_addresses)].packed)
+            source[chance.randrange(16)] ^= chance.choice((0, 1))
         packet = packet[:8] + bytes(source) + packet[24:]
         if chance.random() < 0.1:
             packet = packet[:24] + chance.choice((bytes(source), b"\xff\x02" + bytes(14))) + packet[40:]
@@ -333,8 +359,34 @@ def random_clat(chance: random.Random) -> Clat:
         ipv6_mtu_bytes=mtu,
         ipv4_mtu_bytes=chance.choice((mtu, min(mtu, 1260), max(68, mtu - 28), 576)),
         well_known_strict=chance.random() < 0.7,
+        mappings=random_mappings(chance) if chance.random() < 0.4 else None,
         gateway=IPv6Address("fe80::1") if chance.random() < 0.5 else None,
     )
+
+
+def random_mappings(chance: random.Random) -> EamTable:
+    """A few prefixes of any length, some within others on one side or on both (RFC 7757 3.2)."""
+    table = EamTable()
+    for _ in range(chance.randrange(1, 12)):
+        v4 = IPv4Network((chance.randbytes(4), chance.choice((0, 8, 16, 24, 28, 31, 32, 32))), strict=False)
+        v6 = IPv6Network((b"\x20" + chance.randbytes(15), chance.randrange(97 + v4.prefixlen)), strict=False)
+        if table and chance.random() < 0.5:
+            outer4, outer6 = chance.choice(list(table))
+            if chance.random() < 0.8:
+                v4 = IPv4Network(
+                    (_within(chance, outer4), min(32, outer4.prefixlen + chance.randrange(9))), strict=False
+                )
+            if chance.random() < 0.8:
+                longest = 96 + v4.prefixlen
+                inner = min(longest, outer6.prefixlen + chance.randrange(60))
+                v6 = IPv6Network((_within(chance, outer6), inner), strict=False)
+        with contextlib.suppress(ParseError):  # the same one again
+            table = EamTable([*table, (v4, v6)])
+    return table
+
+
+def _within(chance: random.Random, network: IPv4Network | IPv6Network) -> int:
+    return int(network.network_address) + chance.randrange(network.num_addresses)
 
 
 def _sum(data: bytes) -> int:

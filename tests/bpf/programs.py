@@ -21,7 +21,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from clatnm.bpf import Table, build, read
 from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel.bpf import Loaded
+from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
+from clatnm.translators.mappings import FROM_IPV4, FROM_IPV6, entries, with_room
 
 DEVICE, UPLINK = 7, 2  # ifindexes; no packet gets there
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -63,6 +65,8 @@ class Clat:
     well_known_strict: bool = True
     gateway: IPv6Address | None = None
     shared: bool = False
+    mappings: EamTable | None = None
+    """With some it is an Edge Relay, and the pair is nobody's."""
 
     def pack(self) -> bytes:
         values: Mapping[str, bytes | int] = {
@@ -78,6 +82,7 @@ class Clat:
             "ipv6_mtu": self.ipv6_mtu_bytes,
             "global_only": self.well_known_strict and self.prefix == WELL_KNOWN,
             "shared": self.shared,
+            "relay": self.mappings is not None,
         }
         size, fields = config_layout()
         assert values.keys() == fields.keys(), "struct config has other fields than the tests know"
@@ -160,7 +165,11 @@ class Programs:
     """The programs of one CLAT in the kernel. Each method takes an IP packet and what its Ethernet header says."""
 
     def __init__(self, clat: Clat) -> None:
-        self.loaded = Loaded(table(flows=clat.shared), clat.pack(), names=(_EGRESS, _INGRESS, _WRITTEN))
+        mappings = clat.mappings or EamTable()
+        programs = with_room(table(flows=clat.shared), mappings)
+        self.loaded = Loaded(programs, clat.pack(), names=(_EGRESS, _INGRESS, _WRITTEN))
+        for name in (FROM_IPV4, FROM_IPV6):
+            kernel_bpf.fill_map(self.loaded.maps[name], entries(mappings, name))
         self._egress, self._ingress, self._written = (
             TestRun(self.loaded.programs[name]) for name in (_EGRESS, _INGRESS, _WRITTEN)
         )

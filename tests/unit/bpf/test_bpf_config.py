@@ -10,7 +10,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 
 from clatnm import bpf
-from clatnm.model import Plan
+from clatnm.model import Plan, Relay
+from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
 from clatnm.translators.hooks import config
 from tests.bpf.programs import config_layout, missing, table
@@ -46,6 +47,7 @@ PACKED = {
     "ipv6_mtu": 1500,
     "global_only": 0,
     "shared": 0,
+    "relay": 0,
 }
 
 
@@ -80,6 +82,7 @@ def test_every_field_is_where_the_programs_look() -> None:
             id="rfc6052-3.1-well-known",
         ),
         pytest.param(replace(PLAN, shared=True), {"shared": 1}, id="shared"),
+        pytest.param(replace(PLAN, relay=Relay(mappings=EamTable())), {"relay": 1}, id="rfc7756-relay"),
         pytest.param(replace(PLAN, ipv6_mtu_bytes=70000), {"ipv6_mtu": 70000, "ipv4_mtu": 0xFFFF}, id="rfc791-largest"),
         pytest.param(replace(PLAN, ipv6_mtu_bytes=1280), {"ipv6_mtu": 1280, "ipv4_mtu": 1280}, id="small-mtu"),
     ],
