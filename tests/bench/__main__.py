@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import first_reply, machine, report
+from tests.bench import first_reply, machine, mappings, report
 from tests.bench.figures import Results
 from tests.bench.loads import FAILURES, FIRST_REPLY, GROUPS
 from tests.bench.measure import Background, Options, measure
@@ -61,13 +61,18 @@ def main(argv: Sequence[str]) -> int:
     if load >= 1:
         print(f"The machine is busy (load average {load:.1f}): expect noise.")
     results, background = Results(), Background()
-    if wanted.groups != {"daemon"}:
+    if wanted.groups - {"daemon", "mappings"}:
         try:
             measure(wanted, results, background)
         except FAILURES as error:
             results.failures.append(f"the rest: {error}")
     if wanted.wants("daemon"):
         _daemon(wanted, results)
+    if wanted.wants("mappings"):
+        try:
+            mappings.measure(wanted, results)
+        except FAILURES as error:
+            results.failures.append(f"mappings: {error}")
     print("\n" + report.summary(results))
     if wanted.groups == _FULL.groups and wanted.stream_s == _FULL.stream_s and not results.failures:
         about = _circumstances(wanted, background, duration_s=time.monotonic() - started, load=load)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from tests.bench.figures import Results, Spread, Value, differences, spread
 
 NATIVE, NATIVE_AGAIN, EBPF, TUN, TAYGA = "native", "native again", "ebpf", "tun", "tayga"
+ONE_MAPPING, MANY_MAPPINGS = "1 mapping", "10,000 mappings"
 _STREAMS = (("up", "TCP up"), ("down", "TCP down"), ("up4", "4 TCP up"), ("down4", "4 TCP down"))
+_FLOODS = (("udp_up", "UDP 64 B up"), ("udp_down", "UDP 64 B down"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,10 @@ GOALS: tuple[Goal, ...] = (
     *(_share(f"eBPF, {title}, CPU per GB", f"{key}_cpu", 1.15, at_least=False) for key, title in _STREAMS[:2]),
     _share("eBPF, UDP 64 B up, received, share of native", "udp_up", 0.75),
     _share("eBPF, UDP 64 B down, received, share of native", "udp_down", 0.75),
+    *(
+        _share(f"eBPF, 10,000 mappings, {title}, share of 1 mapping", key, 0.95, variant=MANY_MAPPINGS, of=ONE_MAPPING)
+        for key, title in (*_STREAMS, *_FLOODS)
+    ),
     _excess("eBPF, RTT above native", "rtt", 2, " µs"),
     *(_share(f"eBPF, {title}, times TAYGA", key, 12, of=TAYGA) for key, title in _STREAMS[:2]),
     *(_share(f"user space, {title}, share of native", key, 0.45, variant=TUN) for key, title in _STREAMS[:2]),

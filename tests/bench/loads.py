@@ -113,7 +113,7 @@ FIRST_REPLY = Metric(key="first_reply", title="RA to first reply", unit="ms", di
 RESIDENT = Metric(key="resident", title="resident memory", unit="MiB", digits=1, lower_is_better=True)
 SUPERVISOR = Metric(key="supervisor", title="…of its supervisor", unit="MiB", digits=1, lower_is_better=True)
 IDLE = Metric(key="idle", title="CPU when idle", unit="ms/s", digits=2, lower_is_better=True)
-GROUPS = ("start", "tcp", "udp", "rtt", "offload", "idle", "daemon")
+GROUPS = ("start", "tcp", "udp", "rtt", "offload", "idle", "daemon", "mappings")
 
 
 def busy_s() -> float:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from string import Template
 
 from tests.bench.figures import Results, Spread, Value, spread
-from tests.bench.goals import EBPF, NATIVE, NATIVE_AGAIN, TAYGA, TUN, Outcome, judge
+from tests.bench.goals import (
+    EBPF,
+    MANY_MAPPINGS,
+    NATIVE,
+    NATIVE_AGAIN,
+    ONE_MAPPING,
+    TAYGA,
+    TUN,
+    Outcome,
+    judge,
+)
 from tests.bench.loads import FIRST_REPLY, IDLE, LOADS, RESIDENT, START, SUPERVISOR, Metric
 
 _VARIANTS = (NATIVE, NATIVE_AGAIN, EBPF, TUN, TAYGA)
@@ -46,6 +56,13 @@ def progress(metric: Metric, row: Mapping[str, Value]) -> str:
     """One metric of one round."""
     values = "".join(f"{_number(row.get(name), metric.digits):>{_VALUE_WIDTH}}" for name in _VARIANTS)
     return f"{metric.title:{_TITLE_WIDTH}}{metric.unit:{_UNIT_WIDTH}}{values}"
+
+
+def figures(metrics: Sequence[Metric], row: Mapping[str, Value]) -> str:
+    """Several metrics of one measurement on one line."""
+    return ", ".join(
+        f"{metric.title} {_number(row.get(metric.key), metric.digits)} {metric.unit}" for metric in metrics
+    )
 
 
 def _number(value: Value, digits: int) -> str:
@@ -128,6 +145,18 @@ def shares_table(results: Results) -> str:
     return table(("", *variants), rows)
 
 
+def mappings_table(results: Results) -> str:
+    """What a long table costs: a row a metric, and the second as a multiple of the first in the same round."""
+    rows = []
+    for metric in _metrics(offloads=True):
+        one, many = (results.spread(name, metric.key) for name in (ONE_MAPPING, MANY_MAPPINGS))
+        if one and many:
+            multiple = None if metric.unit == "%" else spread(results.ratios(MANY_MAPPINGS, metric.key, ONE_MAPPING))
+            found = [_spread(each, metric.digits) for each in (one, many)]
+            rows.append((f"{metric.title}, {metric.unit}", *found, _spread(multiple, 2)))
+    return table(("", ONE_MAPPING, MANY_MAPPINGS, "multiple"), rows)
+
+
 def summary(results: Results) -> str:
     """What is printed at the end."""
     parts = [
@@ -135,6 +164,7 @@ def summary(results: Results) -> str:
         "without offloads:\n" + figures_table(results, _metrics(offloads=False)),
         figures_table(results, _PROCESS_METRICS, (EBPF, TUN, TAYGA)),
         "multiples of native:\n" + shares_table(results),
+        mappings_table(results),
         *(f"repeated: {text}" for text in results.repeats),
         *(f"failed: {text}" for text in results.failures),
         goals_table(results),
@@ -158,6 +188,7 @@ def document(results: Results, about: Circumstances) -> str:
         off=figures_table(results, _metrics(offloads=False)),
         processes=figures_table(results, _PROCESS_METRICS, (EBPF, TUN, TAYGA)),
         shares=shares_table(results),
+        mappings=mappings_table(results),
         troubles=_troubles(results),
     )
 
@@ -241,6 +272,13 @@ $processes
 
 *RA to first reply* is from the arrival of an RA with PREF64 at a connected host to the first echo reply, through the
 running daemon, in the lab with NetworkManager: what a user waits for.
+
+## Mappings
+
+An Edge Relay (RFC 7756) by `ebpf` with one mapping against one with 10,000, two rigs like those above: every load goes
+over one and then over the other. The last of the many is used, for a service of the host.
+
+$mappings
 
 ## What bounds them
 

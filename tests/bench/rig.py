@@ -111,12 +111,16 @@ class Translated(Rig):
 
     def start(self) -> float | None:
         command = (str(VENV_BIN / "clatnm"), "translate", "--uplink", "up0", "--plat-prefix", str(PREFIX))
-        choices = ("--clat-v6-addr", str(CLAT), "--backend", self.backend)
+        choices = (*self.choices(), "--backend", self.backend)
         self._starter = self.host.popen(
             PYTHON, "-IS", STARTER, self.target, *command, *choices, name=f"translate-{self.label}"
         )
         text = eventually(self._answered, message=f"{self.label}: an answer")
         return readings.first_answer_ms(text)
+
+    def choices(self) -> tuple[str, ...]:
+        """Options of the command."""
+        return ("--clat-v6-addr", str(CLAT))
 
     def _answered(self) -> str:
         text = self._starter.log()

@@ -113,7 +113,7 @@ def _enter(libc: ctypes.CDLL, fd: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-class _Web(inet.Server):
+class Web(inet.Server):
     """Listens in a namespace, and is silent."""
 
     def __init__(self, place: Place) -> None:
@@ -122,6 +122,17 @@ class _Web(inet.Server):
         self.socket = place.sock(socket.AF_INET6, socket.SOCK_STREAM)
         socketserver.TCPServer.server_bind(self)  # HTTPServer's looks its own name up
         self.server_activate()
+
+    @classmethod
+    def serve(cls, place: Place) -> Web:
+        """One that answers, until its `end`."""
+        web = cls(place)
+        threading.Thread(target=web.serve_forever, args=(_WEB_POLL_S,), daemon=True).start()
+        return web
+
+    def end(self) -> None:
+        self.shutdown()
+        self.server_close()
 
 
 class _Silent(inet.Handler):
@@ -206,16 +217,13 @@ class Rig:
         self.host.ip("-6", "addr", "flush", "dev", device, "scope", "global")
         self.host.ip("-6", "route", "flush", "dev", device)
 
-    def _serve(self) -> _Web:
+    def _serve(self) -> Web:
         """The lab's web server, in this very process."""
-        web = _Web(self.server)
-        threading.Thread(target=web.serve_forever, args=(_WEB_POLL_S,), daemon=True).start()
-        return web
+        return Web.serve(self.server)
 
     def close(self) -> None:
         """End what is not the session's to end."""
-        self._web.shutdown()
-        self._web.server_close()
+        self._web.end()
 
     def translate(self, backend: str, *options: str, uplink: str = "wan0", clat_v6: IPv6Address = CLAT) -> Clat:
         """Start `clatnm translate` and wait for its ready line."""

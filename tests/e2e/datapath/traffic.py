@@ -117,9 +117,9 @@ def icmp_error(sock: socket.socket) -> IcmpError | None:
     return None
 
 
-def download(place: Place, size: int, *, device: str | None = None) -> None:
+def download(place: Place, size: int, *, device: str | None = None, server: IPv4Address = SERVER) -> None:
     """Fetch `size` bytes from the server over TCP and check their hash."""
-    with web(place, device) as connection:
+    with web(place, device, server) as connection:
         connection.request("GET", f"/bytes/{size}")
         answer = connection.getresponse()
         body = answer.read()
@@ -127,22 +127,22 @@ def download(place: Place, size: int, *, device: str | None = None) -> None:
         assert hashlib.sha256(body).hexdigest() == answer.headers["X-Sha256"]
 
 
-def upload(place: Place, size: int, *, device: str | None = None) -> None:
+def upload(place: Place, size: int, *, device: str | None = None, server: IPv4Address = SERVER) -> None:
     """Send `size` random bytes to the server over TCP; it tells their hash."""
     body = os.urandom(size)
-    with web(place, device) as connection:
+    with web(place, device, server) as connection:
         connection.request("PUT", "/hash", body=body)
         assert connection.getresponse().read().decode().strip() == hashlib.sha256(body).hexdigest()
 
 
 @contextlib.contextmanager
-def web(place: Place, device: str | None = None) -> Iterator[http.client.HTTPConnection]:
-    """A connection to the server's web server, from that namespace (and device)."""
+def web(place: Place, device: str | None = None, server: IPv4Address = SERVER) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a web server, from that namespace (and device)."""
     with place.sock(socket.AF_INET, socket.SOCK_STREAM, timeout_s=10) as sock:
         if device is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-        sock.connect((str(SERVER), inet.WEB_PORT))
-        connection = http.client.HTTPConnection(str(SERVER))
+        sock.connect((str(server), inet.WEB_PORT))
+        connection = http.client.HTTPConnection(str(server))
         connection.sock = sock
         yield connection
 

@@ -11,7 +11,7 @@ import pytest
 from tests.bench import report
 from tests.bench.__main__ import options
 from tests.bench.figures import Results, Value
-from tests.bench.goals import EBPF, GOALS, NATIVE, NATIVE_AGAIN, TAYGA, TUN, judge
+from tests.bench.goals import EBPF, GOALS, MANY_MAPPINGS, NATIVE, NATIVE_AGAIN, ONE_MAPPING, TAYGA, TUN, judge
 from tests.bench.loads import FIRST_REPLY, GROUPS, IDLE, LOADS, RESIDENT, START, SUPERVISOR, Metric
 from tests.bench.report import Circumstances
 
@@ -35,7 +35,7 @@ def complete(rounds: int = 3) -> Results:
     """Every metric of every variant, different in each round."""
     results = Results()
     for number in range(1, rounds + 1):
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, ONE_MAPPING, MANY_MAPPINGS):
             results.add(variant, {metric.key: 10.0 * number for metric in METRICS})
         for variant in (EBPF, TUN):
             results.add(variant, {START.key: 50.0, RESIDENT.key: 15.0, SUPERVISOR.key: 30.0, IDLE.key: 0.0})
