@@ -96,7 +96,7 @@ def furnish(
 def furnish_relay(index: int, relaying: Relaying, *, mtu_bytes: int) -> None:
     """The same for an Edge Relay's device. HostError."""
     requests = [*_device(index, relaying.addresses, mtu_bytes)]
-    requests += [_host_route(index, network) for network in sorted(relaying.taken_in)]
+    requests += [_host_route(index, network, flags=_CREATE | _EXCL) for network in sorted(relaying.taken_in)]
     requests += _relay_routes(index, relaying, flags=_CREATE | _EXCL)
     _insist(requests)
 
@@ -107,7 +107,7 @@ def change_relay(index: int, old: Relaying | None, new: Relaying) -> None:
     No `old`: the device was down, and has lost its routes.
     """
     before = frozenset() if old is None else old.taken_in
-    requests = [_host_route(index, network) for network in sorted(new.taken_in - before)]
+    requests = [_host_route(index, network, flags=_CREATE | _EXCL) for network in sorted(new.taken_in - before)]
     requests += [_host_route(index, network, gone=True) for network in sorted(before - new.taken_in)]
     if old is None or (old.metric, old.mtu_bytes) != (new.metric, new.mtu_bytes):
         replace = _REPLACE if old is not None and old.metric == new.metric else _EXCL
@@ -118,12 +118,12 @@ def change_relay(index: int, old: Relaying | None, new: Relaying) -> None:
 
 
 def _insist(requests: Sequence[_Request]) -> None:
-    """Ask, and raise HostError for the first that was needed and refused."""
+    """Ask, and raise HostError for the first that was needed and refused, or that somebody else has."""
     for at in range(0, len(requests), _AT_ONCE):
         some = list(requests[at : at + _AT_ONCE])
         for request, code in zip(some, _ask(some), strict=True):
-            if code and request.needed:
-                hint = "run as root" if code == errno.EPERM else ""
+            if code and (request.needed or code == errno.EEXIST):
+                hint = {errno.EPERM: "run as root", errno.EEXIST: "somebody else has it; see: ip route"}.get(code, "")
                 raise HostError(f"{request.what}: {os.strerror(code)}", errno=code, hint=hint)
 
 
@@ -141,13 +141,13 @@ def _device(index: int, addresses: Iterable[IPv4Address], mtu_bytes: int) -> Ite
         yield _Request(what=what, kind=_RTM_NEWADDR, flags=_CREATE | _EXCL, body=body)
 
 
-def _host_route(index: int, network: IPv6Network, *, gone: bool = False) -> _Request:
+def _host_route(index: int, network: IPv6Network, *, flags: int = _CREATE | _REPLACE, gone: bool = False) -> _Request:
     body = _route(socket.AF_INET6, network.prefixlen, _RT_SCOPE_UNIVERSE)
     body += attribute(_RTA_DST, network.network_address.packed)
     return _Request(
         what=f"cannot take in {network}",
         kind=_RTM_DELROUTE if gone else _RTM_NEWROUTE,
-        flags=0 if gone else _CREATE | _REPLACE,
+        flags=0 if gone else flags,
         body=body + _number(_RTA_OIF, index),
         needed=False,
     )

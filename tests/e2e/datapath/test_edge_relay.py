@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.datacentre import BOX_INSIDE, CLIENT, Datacentre, Site
-from tests.e2e.datapath.rig import DUMMY, Rig
+from tests.e2e.datapath.rig import DUMMY, Rig, children
 from tests.e2e.datapath.traffic import PMTUDISC_DO
 from tests.lab.poll import eventually
 
@@ -51,6 +52,36 @@ def test_services_are_reached_and_reach_out(centre: Datacentre, site: Site) -> N
             taken, (caller, _) = listening.accept()
             taken.close()
             assert caller == str(site.addresses[0])  # address transparency is what all this is for
+
+
+def test_kernel_translates_alone_what_is_simple(centre: Datacentre, backend: str) -> None:
+    """With 10,000 mappings, and the process stopped: nothing gets there."""
+    if backend != "ebpf":
+        pytest.skip("without hooks the process translates everything")
+    site = centre.behind_host()
+    with centre.relay(backend, site) as service:
+        (worker,) = children(service.pid)
+        eventually(lambda: _hooked(centre), message="hooks on both devices")
+        traffic.ping(centre.client, address=str(site.addresses[-1]))
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for address in site.addresses:
+                traffic.ping(centre.client, address=str(address))
+                traffic.download(centre.client, traffic.MIB, server=address)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def _hooked(centre: Datacentre) -> bool:
+    """The device's hook comes last: what goes into it is not for the process any more."""
+    before = _into_process(centre)
+    traffic.ping(centre.box, address=str(CLIENT))
+    return _into_process(centre) == before
+
+
+def _into_process(centre: Datacentre) -> int:
+    (link,) = centre.rig.host.ip_json("-s", "link", "show", "clat-wan0")
+    return int(link["stats64"]["tx"]["packets"])
 
 
 @pytest.mark.parametrize("size", [4000, 30000])

@@ -132,6 +132,22 @@ def test_ten_thousand_prefixes_are_taken_in() -> None:
     inside(work)
 
 
+def test_mappings_that_another_relay_has_are_refused() -> None:
+    """Else both would answer for them."""
+    other_way = replace(RELAYING, addresses=(), metric=151)
+
+    def work(index: int) -> None:
+        with device("other0") as other:
+            furnish_relay(other, other_way, mtu_bytes=1500)
+            with pytest.raises(HostError, match="2001:db8:1::201/128: File exists") as caught:
+                furnish_relay(index, RELAYING, mtu_bytes=1500)
+            assert caught.value.errno == errno.EEXIST
+            with pytest.raises(HostError, match="File exists"):
+                change_relay(index, replace(RELAYING, taken_in=frozenset()), RELAYING)
+
+    inside(work)
+
+
 def test_route_that_somebody_else_has_is_named() -> None:
     def work(index: int) -> None:
         with device("other0") as other:
