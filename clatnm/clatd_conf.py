@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clatnm.clatd_rules import MEANT_EMPTY, RULES, Becomes, Given, Place, Said
+from clatnm.clatd_rules import DEFAULT_V4, MEANT_EMPTY, RULES, STATIC_RULES, Becomes, Given, Place, Said
 from clatnm.errors import ConfigError
 
 _IGNORED = re.compile(r"\s*(;|#|//|$)")
@@ -59,9 +59,11 @@ def parse(text: str) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def translate(lines: Sequence[Line], *, source: str, for_connection: bool, directory: str = "/etc/clatnm") -> Imported:
+def translate(
+    lines: Sequence[Line], *, source: str, for_connection: bool, directory: str = "/etc/clatnm", uplink: str = ""
+) -> Imported:
     """Say all of it in our words. `for_connection`: what is for one connection alone has a file to go to; programs go
-    into `directory`.
+    into `directory`; `uplink` is the interface that clatd would take by itself.
 
     ConfigError with file and line: a value that clatd would not take either.
     """
@@ -73,17 +75,27 @@ def translate(lines: Sequence[Line], *, source: str, for_connection: bool, direc
     scripts: dict[str, str] = {}
     for line in lines:
         said = _said(line, last, given, source)
-        fates.append(Fate(line=line, becomes=said.becomes, why=said.why, place=said.place, keys=said.keys))
-        for name, value in said.keys.items():
-            keys[said.place][name] = value
+        place = Place.STATIC if given.static else said.place
+        fates.append(Fate(line=line, becomes=said.becomes, why=said.why, place=place, keys=said.keys))
+        keys[place].update(said.keys)
         scripts.update(said.scripts)
+    if given.static:
+        _complete(keys[Place.STATIC], uplink, source)
     return Imported(fates=tuple(fates), keys=keys, scripts=scripts)
+
+
+def _complete(keys: dict[str, str], uplink: str, source: str) -> None:
+    """Add what clatd takes where its file says nothing. ConfigError."""
+    keys.setdefault("clat-v4-addr", DEFAULT_V4)
+    if not keys.setdefault("uplink", uplink):
+        hint = f"plat-dev = the interface that leads to the network, in {source}"
+        raise ConfigError(f"{source}: no interface is named, and none has an IPv6 default route", hint=hint)
 
 
 def _said(line: Line, last: Mapping[str, Line], given: Given, source: str) -> Said:
     if not line.key:
         return Said(becomes=Becomes.IGNORED, why="clatd does not understand this line either")
-    rule = RULES.get(line.key)
+    rule = {**RULES, **(STATIC_RULES if given.static else {})}.get(line.key)
     if rule is None:
         return Said(becomes=Becomes.IGNORED, why="clatd 2.1 has no such key")
     if last[line.key] is not line:

@@ -18,7 +18,7 @@ from clatnm.proto.nat64 import parse_prefix
 _WORDS_YES, _WORDS_NO = ("1", "true", "on", "yes"), ("0", "false", "off", "no")
 _MAX_TOLD = 60  # characters of a value, in a message about it
 # clatd's defaults, where they matter.
-_DEVICE, _MTU = "clat", 1260
+_DEVICE, _MTU, DEFAULT_V4 = "clat", 1260, "192.0.0.1"
 _CONTINUITY = IPv4Network("192.0.0.0/29")  # RFC 7335
 _HEADERS = 40  # of IPv4 and TCP
 _BEFORE_ALL = 1  # a metric better than that of any route a manager makes
@@ -39,6 +39,7 @@ class Place(StrEnum):
 
     COMMON = "clatnm.conf"
     CONNECTION = "connections.d"
+    STATIC = "static.d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Given:
     values: Mapping[str, str]
     for_connection: bool
     directory: str = "/etc/clatnm"
+
+    @property
+    def static(self) -> bool:
+        """Everything is chosen by hand, as for a SIIT-DC Edge Relay: nothing is left to find out."""
+        address = self.values.get("clat-v6-addr", "shared") not in ("shared", "derived")
+        return address and "plat-prefix" in self.values and not self.for_connection
 
     def flag(self, key: str, default: bool) -> bool:
         return self._get(key, _flag, default)
@@ -281,6 +288,50 @@ def _needs_none(why: str, check: Callable[[str], object] = str) -> Rule:
     return rule
 
 
+# With everything chosen by hand, a translator of its own. What is not said here is as above.
+
+
+def _static(why: str = "", /, **keys: str) -> Said:
+    return _kept(Place.STATIC, why, **keys)
+
+
+def _static_v4(value: str, given: Given) -> Said:
+    address = config_device.clat_v4(value)
+    if address in _CONTINUITY:
+        return _static(clat_v4_addr=str(address))
+    return _static("others reach it, too", clat_v4_addr=str(address), addresses=str(address))
+
+
+def _static_replace(value: str, given: Given) -> Said:
+    if not _flag(value):
+        return _needless("other IPv4 default routes are never removed")
+    return _static("other IPv4 default routes stay, and this one goes before them", metric=str(_BEFORE_ALL))
+
+
+def _static_route(value: str, given: Given) -> Said:
+    if _flag(value):
+        return _needless("there is one unless routes says otherwise")
+    return _static("routes into the device are yours to make, as by script-up", routes="none")
+
+
+def _static_ctmark(value: str, given: Given) -> Said:
+    if not _number(value):
+        return _needless("no mark is set: whoever connects from outside is let in")
+    return _unsupported("whoever connects from outside is let in; a firewall can keep them out by the device")
+
+
+STATIC_RULES: Mapping[str, Rule] = {
+    "clat-dev": lambda value, given: _static(device=config_device.device(value) or _DEVICE),
+    "clat-v4-addr": _static_v4,
+    "clat-v6-addr": lambda value, given: _static(clat_v6_addr=str(config_device.clat_v6(value))),
+    "ctmark": _static_ctmark,
+    "dns64-servers": _needs_none("plat-prefix says it"),
+    "plat-dev": lambda value, given: _static(uplink=value),
+    "plat-fallback-prefix": _needs_none("plat-prefix says it", _prefix),
+    "v4-conncheck-enable": _needs_none("it is there whatever else there is", _flag),
+    "v4-defaultroute-enable": _static_route,
+    "v4-defaultroute-replace": _static_replace,
+}
 # Those whose empty value says something.
 MEANT_EMPTY = frozenset({"cmd-networkctl"})
 RULES: Mapping[str, Rule] = {

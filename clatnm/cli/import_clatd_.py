@@ -43,11 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
     uuid = None if arguments.connection is None else _uuid(arguments.connection)
     directory = (arguments.config or config.CONFIG_DIR).absolute()
     imported = clatd_conf.translate(
-        lines, source=printable(arguments.file), for_connection=uuid is not None, directory=str(directory)
+        lines,
+        source=printable(arguments.file),
+        for_connection=uuid is not None,
+        directory=str(directory),
+        uplink=_uplink(),
     )
     files = _files(directory, uuid)
     changes = [change for path, text in imported.scripts.items() if (change := _program(Path(path), text))]
-    changes += [change for place, path in files.items() if (change := _change(path, imported.keys[place]))]
+    changes += [change for place, path in files.items() if (change := _change(place, path, imported.keys[place]))]
     for fate in imported.fates:
         print(_told(fate, files))
     for change in changes:
@@ -100,11 +104,23 @@ def _uuid(connection: str) -> str:
     return str(found.pop())
 
 
+def _uplink() -> str:
+    """The interface with the best IPv6 default route, as clatd looks for it; "" where there is none."""
+    from clatnm.kernel.netlink import Netlink
+
+    with Netlink() as kernel:
+        routes = [(route.metric, link.name) for link in kernel.links().values() for route in link.default6]
+    return min(routes, default=(0, ""))[1]
+
+
 def _files(directory: Path, uuid: str | None) -> Mapping[Place, Path]:
     from clatnm import config
     from clatnm.clatd_rules import Place
 
-    files = {Place.COMMON: directory / config.CONFIG_NAME}
+    files = {
+        Place.COMMON: directory / config.CONFIG_NAME,
+        Place.STATIC: directory / config.STATIC_NAME / "clatd.conf",
+    }
     if uuid is not None:
         files[Place.CONNECTION] = directory / config.CONNECTIONS_NAME / f"{uuid}.conf"
     return files
@@ -127,16 +143,34 @@ def _program(path: Path, text: str) -> _Change | None:
     return None if text == before else _Change(path=path, before=before, after=text, mode=0o755)
 
 
-def _change(path: Path, keys: Mapping[str, str]) -> _Change | None:
+def _change(place: Place, path: Path, keys: Mapping[str, str]) -> _Change | None:
     """None: nothing changes. ConfigError, HostError: see `config_edit`."""
     from clatnm import config_edit
+    from clatnm.clatd_rules import Place
     from clatnm.translators import BACKENDS
 
     if not keys:
         return None
     before = config_edit.read(path)
-    after = config_edit.with_keys(before or "", keys, path=path, backends=tuple(BACKENDS))
+    if place is Place.STATIC:
+        after = _static(path, keys)
+    else:
+        after = config_edit.with_keys(before or "", keys, path=path, backends=tuple(BACKENDS))
     return None if after == before else _Change(path=path, before=before, after=after)
+
+
+def _static(path: Path, keys: Mapping[str, str]) -> str:
+    """The whole file: there is nothing in it but what is imported. ConfigError: it makes no sense together."""
+    from clatnm import static_conf
+    from clatnm.translators import BACKENDS
+
+    first = ("uplink", "prefix")
+    ordered = [*first, *sorted(keys.keys() - set(first))]
+    text = "[clatnm]\n" + "".join(f"{key} = {keys[key]}\n" for key in ordered)
+    static_conf.parse(
+        text, source=str(path), name=path.stem, backends=tuple(BACKENDS), backend="auto", read=lambda _: ""
+    )
+    return text
 
 
 def _told(fate: Fate, files: Mapping[Place, Path]) -> str:

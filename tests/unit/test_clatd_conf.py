@@ -157,6 +157,57 @@ def test_options_together(text: str, first: Becomes, keys: dict[str, str]) -> No
     assert dict(found.keys[Place.COMMON]) == keys
 
 
+# A SIIT-DC Edge Relay, as clatd's manual has it, and what else may be said with it
+RELAY = "plat-prefix=2001:db8:46::/96\nclat-v6-addr=2001:db8:12:34::1\n"
+PAIR = {"prefix": "2001:db8:46::/96", "clat-v6-addr": "2001:db8:12:34::1"}
+STATIC: dict[str, tuple[str, Becomes, dict[str, str]]] = {
+    "c48-service": (
+        "clat-v4-addr=192.0.2.1",
+        KEPT,
+        {"clat-v4-addr": "192.0.2.1", "addresses": "192.0.2.1", "uplink": "eth9"},
+    ),
+    "c22-pair": ("clat-v4-addr=192.0.0.3", KEPT, {"clat-v4-addr": "192.0.0.3"}),
+    "c17-plat-dev": ("plat-dev=eth1", KEPT, {"uplink": "eth1"}),
+    "c31-ctmark": ("ctmark=0xc1a7", NOT_SUPPORTED, {}),
+    "c32-no-ctmark": ("ctmark=0", NOT_NEEDED, {}),
+    "c38-clat-dev": ("clat-dev=clat", KEPT, {"device": "clat"}),
+    "c39-conncheck": ("v4-conncheck-enable=no", NOT_NEEDED, {}),
+    "c41-no-default-route": ("v4-defaultroute-enable=no", KEPT, {"routes": "none"}),
+    "c42-metric": ("v4-defaultroute-metric=2048", KEPT, {"metric": "2048"}),
+    "c43-mtu": ("v4-defaultroute-mtu=1260", KEPT, {"mtu": "1260"}),
+    "c45-replace": ("v4-defaultroute-replace=yes", KEPT, {"metric": "1"}),
+    "c13-dns64-servers": ("dns64-servers=2001:db8::53", NOT_NEEDED, {}),
+    "c15-fallback": ("plat-fallback-prefix=64:ff9b::/96", NOT_NEEDED, {}),
+    "c34-forwarding": ("forwarding-enable=yes", NOT_NEEDED, {}),
+    "c50-script-up": ("script-up=true", KEPT, {"script-up": "/etc/clatnm/clatd-script-up"}),
+}
+
+
+@pytest.mark.parametrize(("line", "becomes", "keys"), STATIC.values(), ids=STATIC)
+def test_relay_becomes_a_static_translator(line: str, becomes: Becomes, keys: dict[str, str]) -> None:
+    found = clatd_conf.translate(
+        clatd_conf.parse(f"{line}\n{RELAY}"), source="clatd.conf", for_connection=False, uplink="eth9"
+    )
+    fate = found.fates[0]
+    assert fate.becomes is becomes
+    assert fate.place is Place.STATIC
+    assert found.keys[Place.STATIC] == {"uplink": "eth9", "clat-v4-addr": "192.0.0.1", **PAIR, **keys}
+    assert not found.keys[Place.COMMON]
+    assert fate.why or becomes is KEPT
+
+
+def test_relay_on_no_interface_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="no interface is named, and none has an IPv6 default route"):
+        imported(RELAY)
+
+
+def test_connection_that_is_named_makes_no_static_translator_of_it() -> None:
+    found = imported(RELAY, for_connection=True)
+    assert not found.keys[Place.STATIC]
+    assert found.keys[Place.CONNECTION] == {"clat-v6-addr": "2001:db8:12:34::1"}
+    assert found.keys[Place.COMMON] == {"prefix": "2001:db8:46::/96"}
+
+
 def test_lines_are_read_as_clatd_reads_them() -> None:
     text = "# a\n ; b\n// c=1\n\n  quiet = 1  \nwhat is this\nno-such=1\nscript-up=a=b # c; d\r\nctmark = \n"
     assert [(line.number, line.key, line.value) for line in clatd_conf.parse(text)] == [

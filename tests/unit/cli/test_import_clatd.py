@@ -111,6 +111,29 @@ def test_what_one_connection_has_goes_into_its_file(run: Run, etc: Path, connect
     assert config.load(etc, backends=()).of(UUID).device == "clat"
 
 
+RELAY = "plat-prefix=2001:db8:46::/96\nclat-v4-addr=192.0.2.1\nclat-v6-addr=2001:db8:12:34::1\nplat-dev=eth0\n"
+
+
+def test_relay_goes_into_a_file_of_its_own(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--write", text=RELAY) == 0
+    path = etc / "static.d" / "clatd.conf"
+    assert path.read_text().startswith("[clatnm]\nuplink = eth0\nprefix = 2001:db8:46::/96\n")
+    assert f"kept as uplink = eth0 in {path}\n" in capsys.readouterr().out
+    (static,) = config.load(etc, backends=()).statics
+    assert (static.name, static.uplink) == ("clatd", "eth0")
+    assert static.choices.relay is not None
+    assert [str(address) for address in static.choices.relay.addresses] == ["192.0.2.1"]
+    assert not (etc / "clatnm.conf").exists()
+    assert run("--write", text=RELAY) == 3
+
+
+def test_relay_that_makes_no_sense_is_not_written(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = RELAY.replace("2001:db8:12:34::1", "2001:db8:46::1")
+    assert run("--write", text=text) == 2
+    assert "2001:db8:46::1" in capsys.readouterr().err
+    assert not etc.exists()
+
+
 def test_script_becomes_a_program(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = "script-up=ip route add 192.0.2.0/24 dev $clat_dev || true # one; two"
     assert run(text=line) == 0
