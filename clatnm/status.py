@@ -26,6 +26,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
 
 
 _KILO = 1000.0
+_PLAIN = "(Interfaces without a network manager have to be named: `interfaces` in /etc/clatnm/clatnm.conf)"
 _LISTED, _SHOWN = ("addresses", "routes"), 4
 
 
@@ -136,7 +137,7 @@ def as_text(told: Mapping[str, Any]) -> str:
     blocks = [_connection_text(item, of="CLAT") for item in told["connections"]]
     blocks += [_connection_text(item, of="translator") for item in told.get("static", ())]
     if not blocks:
-        return "No active connections."
+        return f"No active connections. {_PLAIN}"
     return "\n\n".join(blocks)
 
 
