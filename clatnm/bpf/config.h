@@ -24,6 +24,8 @@ struct config {
 	__u32 global_only; /* the prefix is 64:ff9b::/96 and stands for global addresses only (RFC 6052 3.1) */
 	__u32 shared;      /* clat_v6 is the host's own address too; see flows.h */
 	__u32 relay;       /* the addresses of translated traffic are those of the tables; see mappings.h */
+	__u32 prefixes4;   /* in these are IPv4 prefixes, not only hosts */
+	__u32 prefixes6;   /* the same of IPv6 */
 };
 const volatile struct config config = {};
 

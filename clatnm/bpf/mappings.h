@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
- * An Edge Relay's explicit address mappings (RFC 7757): one table for each direction, looked up by longest prefix.
+ * An Edge Relay's explicit address mappings (RFC 7757), looked up by longest prefix: hosts first, which is one step however
+ * many there are, then prefixes, which is one step a bit in the worst case, each where the last one was not.
  *
- * Both have what it takes to get from an address to the one that it stands for: the prefix across, how many low bits of
+ * All have what it takes to get from an address to the one that it stands for: the prefix across, how many low bits of
  * IPv4 follow it, and how far to the left of IPv6's end these lie, where its suffix is the longer one. A CLAT's tables are
  * empty, and the programs that the kernel makes for it have nothing of this.
  */
@@ -17,7 +18,21 @@ struct mapped {
 	__u64 shift;
 };
 
-struct map_definition from_ipv4 SEC("maps") = {
+struct map_definition hosts_ipv4 SEC("maps") = {
+	.type = BPF_MAP_TYPE_HASH,
+	.key_size = 8, /* the address, and nothing */
+	.value_size = sizeof(struct mapped),
+	.max_entries = 1,
+};
+
+struct map_definition hosts_ipv6 SEC("maps") = {
+	.type = BPF_MAP_TYPE_HASH,
+	.key_size = sizeof(struct address),
+	.value_size = sizeof(struct mapped),
+	.max_entries = 1,
+};
+
+struct map_definition prefixes_ipv4 SEC("maps") = {
 	.type = BPF_MAP_TYPE_LPM_TRIE,
 	.key_size = 8, /* struct bpf_lpm_trie_key: the prefix length, and the address */
 	.value_size = sizeof(struct mapped),
@@ -25,7 +40,7 @@ struct map_definition from_ipv4 SEC("maps") = {
 	.flags = BPF_F_NO_PREALLOC,
 };
 
-struct map_definition from_ipv6 SEC("maps") = {
+struct map_definition prefixes_ipv6 SEC("maps") = {
 	.type = BPF_MAP_TYPE_LPM_TRIE,
 	.key_size = 20,
 	.value_size = sizeof(struct mapped),
@@ -36,9 +51,11 @@ struct map_definition from_ipv6 SEC("maps") = {
 /* RFC 7757 3.3.1. False: the address is not mapped. */
 inlined int map_to_ipv6(__u32 v4, struct address *v6)
 {
-	__u64 key = pair(32, v4), suffix, shift;
-	const struct mapped *found = map_lookup(&from_ipv4, &key);
+	__u64 host = pair(v4, 0), key = pair(32, v4), suffix, shift;
+	const struct mapped *found = map_lookup(&hosts_ipv4, &host);
 
+	if (!found && config.prefixes4)
+		found = map_lookup(&prefixes_ipv4, &key);
 	if (!found)
 		return 0;
 	suffix = be32(v4) & found->mask;
@@ -57,12 +74,14 @@ inlined int map_to_ipv6(__u32 v4, struct address *v6)
 inlined int map_to_ipv4(struct address v6, __u32 *v4)
 {
 	__u64 first = be64(v6.first), second = be64(v6.second), suffix, shift, key[3];
-	const struct mapped *found;
+	const struct mapped *found = map_lookup(&hosts_ipv6, &v6);
 
-	key[0] = pair(128, be32(first >> 32));
-	key[1] = pair(be32(first), be32(second >> 32));
-	key[2] = pair(be32(second), 0);
-	found = map_lookup(&from_ipv6, key);
+	if (!found && config.prefixes6) {
+		key[0] = pair(128, be32(first >> 32));
+		key[1] = pair(be32(first), be32(second >> 32));
+		key[2] = pair(be32(second), 0);
+		found = map_lookup(&prefixes_ipv6, key);
+	}
 	if (!found)
 		return 0;
 	shift = found->shift;

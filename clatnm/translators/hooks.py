@@ -26,7 +26,7 @@ from clatnm.kernel.netlink import Netlink
 from clatnm.model import Plan
 from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
-from clatnm.translators.mappings import FROM_IPV4, FROM_IPV6, entries, with_room
+from clatnm.translators.mappings import MAPS, entries, has_prefixes, with_room
 
 DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
 _KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv6, then towards IPv4
@@ -51,7 +51,7 @@ def uplink_program(plan: Plan) -> str:
 def config(plan: Plan, device_index: int) -> bytes:
     """`struct config` of clat.bpf.c: addresses in wire order, numbers in the host's."""
     return struct.pack(
-        "=4s16s16sI16sIIIIIIII",
+        "=4s16s16sI16sIIIIIIIIII",
         plan.clat_v4.packed,
         plan.clat_v6.packed,
         plan.prefix.network_address.packed,
@@ -65,6 +65,7 @@ def config(plan: Plan, device_index: int) -> bytes:
         plan.prefix == WELL_KNOWN,
         plan.shared,
         plan.relay is not None,
+        *(has_prefixes(plan.relay.mappings) if plan.relay is not None else (False, False)),
     )
 
 
@@ -130,13 +131,13 @@ class Hooks(abc.ABC):
             small = {name: replace(table.maps[name], max_entries=1) for name in ("flows", "datagrams")}
             table = replace(table, maps={**table.maps, **small})
         mappings = EamTable() if plan.relay is None else plan.relay.mappings
-        fresh = frozenset() if mappings == self._mappings else frozenset((FROM_IPV4, FROM_IPV6))
-        table = with_room(table, mappings)
+        fresh = frozenset() if mappings == self._mappings else MAPS
+        found = entries(mappings if fresh else EamTable())
+        table = with_room(table, found)
         loaded = Loaded(table, config(plan, self._device_index), names=names, keep=keep, fresh=fresh)
         try:
-            if keep is None or fresh:  # nobody looks there before it is complete
-                for name in (FROM_IPV4, FROM_IPV6):
-                    kernel_bpf.fill_map(loaded.maps[name], entries(mappings, name))
+            for name, content in found.items():  # nobody looks there before it is complete
+                kernel_bpf.fill_map(loaded.maps[name], content)
         except BaseException:
             loaded.close()
             raise

@@ -4,29 +4,47 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from clatnm.bpf import Table
 from clatnm.proto.eam import EamTable
 
-FROM_IPV4, FROM_IPV6 = "from_ipv4", "from_ipv6"
+HOSTS4, HOSTS6, PREFIXES4, PREFIXES6 = "hosts_ipv4", "hosts_ipv6", "prefixes_ipv4", "prefixes_ipv6"
+MAPS: Final = frozenset((HOSTS4, HOSTS6, PREFIXES4, PREFIXES6))
 
 _VALUE = struct.Struct("=16sQQ")
 _LENGTH = struct.Struct("=I")
 
+Entries = Mapping[str, list[tuple[bytes, bytes]]]
+"""By the map's name: keys and values."""
 
-def entries(table: EamTable, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of everything to be found in the map of that name."""
+
+def entries(table: EamTable) -> Entries:
+    """What each of `MAPS` has."""
+    found: dict[str, list[tuple[bytes, bytes]]] = {name: [] for name in MAPS}
     for v4, v6 in table:
         four, six = v4.network_address.packed, v6.network_address.packed
         suffix = 32 - v4.prefixlen
-        shift = 128 - v6.prefixlen - suffix
-        length, here, there = (v4.prefixlen, four, six) if name == FROM_IPV4 else (v6.prefixlen, six, four)
-        yield _LENGTH.pack(length) + here, _VALUE.pack(there, (1 << suffix) - 1, shift)
+        across = ((1 << suffix) - 1, 128 - v6.prefixlen - suffix)
+        if v4.prefixlen == 32:
+            found[HOSTS4].append((four + bytes(4), _VALUE.pack(six, *across)))
+        else:
+            found[PREFIXES4].append((_LENGTH.pack(v4.prefixlen) + four, _VALUE.pack(six, *across)))
+        if v6.prefixlen == 128:
+            found[HOSTS6].append((six, _VALUE.pack(four, *across)))
+        else:
+            found[PREFIXES6].append((_LENGTH.pack(v6.prefixlen) + six, _VALUE.pack(four, *across)))
+    return found
 
 
-def with_room(programs: Table, table: EamTable) -> Table:
-    """The programs, with maps that have room for all of them."""
-    sized = {name: replace(programs.maps[name], max_entries=max(1, len(table))) for name in (FROM_IPV4, FROM_IPV6)}
+def with_room(programs: Table, found: Entries) -> Table:
+    """The programs, with maps that have room for all of that and no more."""
+    sized = {name: replace(programs.maps[name], max_entries=max(1, len(found[name]))) for name in MAPS}
     return replace(programs, maps={**programs.maps, **sized})
+
+
+def has_prefixes(table: EamTable) -> tuple[bool, bool]:
+    """Whether there is more than hosts in it, of IPv4 and of IPv6."""
+    return any(v4.prefixlen < 32 for v4, _ in table), any(v6.prefixlen < 128 for _, v6 in table)

@@ -113,6 +113,10 @@ FIRST_REPLY = Metric(key="first_reply", title="RA to first reply", unit="ms", di
 RESIDENT = Metric(key="resident", title="resident memory", unit="MiB", digits=1, lower_is_better=True)
 SUPERVISOR = Metric(key="supervisor", title="…of its supervisor", unit="MiB", digits=1, lower_is_better=True)
 IDLE = Metric(key="idle", title="CPU when idle", unit="ms/s", digits=2, lower_is_better=True)
+PROGRAM = tuple(
+    Metric(key=key, title=f"a packet in the programs, {way}", unit="ns", digits=0, lower_is_better=True)
+    for key, way in (("program_up", "IPv4 to IPv6"), ("program_down", "IPv6 to IPv4"))
+)
 GROUPS = ("start", "tcp", "udp", "rtt", "offload", "idle", "daemon", "mappings")
 
 

@@ -7,18 +7,22 @@ is used: all that is looked up has the whole table around it.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
+from clatnm.proto.eam import EamTable
 from tests.bench import report
-from tests.bench.figures import Results
+from tests.bench.figures import Results, Value, middle
 from tests.bench.goals import MANY_MAPPINGS, ONE_MAPPING
-from tests.bench.loads import FAILURES, LOADS, Load
+from tests.bench.loads import FAILURES, LOADS, PROGRAM, Load
 from tests.bench.measure import Options
-from tests.bench.rig import Ebpf
+from tests.bench.rig import CLAT, PREFIX, SERVER, SERVER6, Ebpf
+from tests.bpf.programs import Clat, Kind, Programs
 from tests.lab.namespace import write
 from tests.lab.session import Session
+from tests.unit.proto import siit_packets
 
 MANY = 10_000
 GROUPS = ("tcp", "udp", "rtt")
@@ -59,10 +63,52 @@ def measure(options: Options, results: Results) -> None:
     """Fill `results` round by round, and say so. Failed measurements are noted there; LabError: no rig can be made."""
     for number in range(options.rounds):
         print(f"\nmappings, round {number + 1} of {options.rounds}", flush=True)
+        for name, found in program_times(number).items():
+            results.add(name, found)
+            print(f"{name:>18}  {report.figures(PROGRAM, found)}", flush=True)
         with _rigs(number) as rigs:
             for load in LOADS:
                 if load.offloads and load.group in GROUPS:
                     _one_after_the_other(load, rigs, options, results)
+
+
+def program_times(seed: int) -> dict[str, dict[str, Value]]:
+    """What the kernel's own clock says of a packet in the programs, each mapping once, at random: nothing is warm."""
+    numbers = list(range(1, MANY + 1))
+    random.Random(seed).shuffle(numbers)
+    loaded = [(variant.name, variant.count, Programs(_clat(variant.count))) for variant in VARIANTS]
+    times: dict[str, tuple[list[int], list[int]]] = {name: ([], []) for name, _, _ in loaded}
+    try:
+        for number in numbers:
+            for name, count, programs in loaded:
+                host = number if count == MANY else MANY
+                up, down = times[name]
+                assert programs.from_host(_packet4(host)).kind is Kind.TRANSLATED
+                up.append(programs.egress.took_ns)
+                assert programs.from_network(_packet6(host)).kind is Kind.TRANSLATED
+                down.append(programs.ingress.took_ns)
+    finally:
+        for _, _, programs in loaded:
+            programs.close()
+    return {
+        name: dict(zip((metric.key for metric in PROGRAM), map(middle, found), strict=True))
+        for name, found in times.items()
+    }
+
+
+def _clat(count: int) -> Clat:
+    table = EamTable((IPv4Network(_HOSTS4[n]), IPv6Network(_HOSTS6[n])) for n in range(MANY - count + 1, MANY + 1))
+    return Clat(clat_v4=IPv4Address("192.0.0.8"), clat_v6=CLAT, prefix=PREFIX, mappings=table)
+
+
+def _packet4(number: int) -> bytes:
+    packet = siit_packets.ipv4(siit_packets.udp(b"x"), siit_packets.UDP, source=_HOSTS4[number], destination=SERVER)
+    return siit_packets.summed(packet)
+
+
+def _packet6(number: int) -> bytes:
+    packet = siit_packets.ipv6(siit_packets.udp(b"x"), siit_packets.UDP, source=SERVER6, destination=_HOSTS6[number])
+    return siit_packets.summed(packet)
 
 
 def _one_after_the_other(load: Load, rigs: list[One], options: Options, results: Results) -> None:

@@ -23,7 +23,7 @@ from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel.bpf import Loaded
 from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
-from clatnm.translators.mappings import FROM_IPV4, FROM_IPV6, entries, with_room
+from clatnm.translators.mappings import entries, has_prefixes, with_room
 
 DEVICE, UPLINK = 7, 2  # ifindexes; no packet gets there
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
@@ -83,6 +83,7 @@ class Clat:
             "global_only": self.well_known_strict and self.prefix == WELL_KNOWN,
             "shared": self.shared,
             "relay": self.mappings is not None,
+            **dict(zip(("prefixes4", "prefixes6"), has_prefixes(self.mappings or EamTable()), strict=True)),
         }
         size, fields = config_layout()
         assert values.keys() == fields.keys(), "struct config has other fields than the tests know"
@@ -142,6 +143,8 @@ class TestRun:
 
     def __init__(self, program: int) -> None:
         self._in, self._out = (ctypes.create_string_buffer(4096) for _ in range(2))
+        self.took_ns = 0
+        """How long the last run took, by the kernel's clock."""
         self._context = ctypes.create_string_buffer(_SK_BUFF.size)
         packed = struct.pack(
             "=IIIIQQIIIIQQ", program, 0, 0, 0, ctypes.addressof(self._in), ctypes.addressof(self._out), 1, 0, 0, 0, 0, 0
@@ -158,6 +161,7 @@ class TestRun:
             _SK_BUFF.pack_into(self._context, 0, -(-len(frame) // gso_size), gso_size)
         kernel_bpf.system_call(_TEST_RUN, self._attributes)
         verdict, _, size = struct.unpack_from("=III", self._attributes, 4)
+        (self.took_ns,) = struct.unpack_from("=I", self._attributes, 36)
         return verdict, ctypes.string_at(self._out, size)
 
 
@@ -165,12 +169,12 @@ class Programs:
     """The programs of one CLAT in the kernel. Each method takes an IP packet and what its Ethernet header says."""
 
     def __init__(self, clat: Clat) -> None:
-        mappings = clat.mappings or EamTable()
-        programs = with_room(table(flows=clat.shared), mappings)
+        found = entries(clat.mappings or EamTable())
+        programs = with_room(table(flows=clat.shared), found)
         self.loaded = Loaded(programs, clat.pack(), names=(_EGRESS, _INGRESS, _WRITTEN))
-        for name in (FROM_IPV4, FROM_IPV6):
-            kernel_bpf.fill_map(self.loaded.maps[name], entries(mappings, name))
-        self._egress, self._ingress, self._written = (
+        for name, content in found.items():
+            kernel_bpf.fill_map(self.loaded.maps[name], content)
+        self.egress, self.ingress, self._written = (
             TestRun(self.loaded.programs[name]) for name in (_EGRESS, _INGRESS, _WRITTEN)
         )
 
@@ -180,7 +184,7 @@ class Programs:
     def from_host(self, packet: bytes, *, ethertype: bytes = IPV4, gso_size: int = 0) -> Result:
         """What the host sends into the device."""
         frame = MACS + ethertype + packet
-        return _sent(frame, *self._egress(frame, gso_size=gso_size), declined=Kind.TO_PROCESS)
+        return _sent(frame, *self.egress(frame, gso_size=gso_size), declined=Kind.TO_PROCESS)
 
     def from_process(self, packet: bytes, *, ethertype: bytes) -> Result:
         """What the process writes into the device: IPv6 is sent, and is "translated" here; all else is received."""
@@ -190,7 +194,7 @@ class Programs:
     def from_network(self, packet: bytes, *, ethertype: bytes = IPV6, gso_size: int = 0, macs: bytes = MACS) -> Result:
         """What the uplink receives."""
         frame = macs + ethertype + packet
-        verdict, out = self._ingress(frame, gso_size=gso_size)
+        verdict, out = self.ingress(frame, gso_size=gso_size)
         if verdict == _REDIRECT and out != frame:
             assert out[:14] == macs + IPV4
             return Result(Kind.TRANSLATED, out[14:])

@@ -125,7 +125,7 @@ def test_table_that_was_not_built_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # Instructions, not more than these: a program that grows should do so on purpose.
-SIZES = {"device_egress": 650, "device_ingress": 250, "uplink_ingress_ethernet": 1000, "uplink_ingress_plain": 1000}
+SIZES = {"device_egress": 700, "device_ingress": 250, "uplink_ingress_ethernet": 1000, "uplink_ingress_plain": 1000}
 
 
 @needs_clang

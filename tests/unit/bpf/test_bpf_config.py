@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -48,6 +48,8 @@ PACKED = {
     "global_only": 0,
     "shared": 0,
     "relay": 0,
+    "prefixes4": 0,
+    "prefixes6": 0,
 }
 
 
@@ -83,6 +85,18 @@ def test_every_field_is_where_the_programs_look() -> None:
         ),
         pytest.param(replace(PLAN, shared=True), {"shared": 1}, id="shared"),
         pytest.param(replace(PLAN, relay=Relay(mappings=EamTable())), {"relay": 1}, id="rfc7756-relay"),
+        pytest.param(
+            replace(
+                PLAN, relay=Relay(mappings=EamTable([(IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/120"))]))
+            ),
+            {"relay": 1, "prefixes4": 1, "prefixes6": 1},
+            id="rfc7757-prefixes",
+        ),
+        pytest.param(
+            replace(PLAN, relay=Relay(mappings=EamTable([(IPv4Network("192.0.2.1"), IPv6Network("2001:db8::/64"))]))),
+            {"relay": 1, "prefixes6": 1},
+            id="rfc7757-host-with-a-prefix",
+        ),
         pytest.param(replace(PLAN, ipv6_mtu_bytes=70000), {"ipv6_mtu": 70000, "ipv4_mtu": 0xFFFF}, id="rfc791-largest"),
         pytest.param(replace(PLAN, ipv6_mtu_bytes=1280), {"ipv6_mtu": 1280, "ipv4_mtu": 1280}, id="small-mtu"),
     ],
