@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
+.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,6 +28,11 @@ test-nm-matrix: ## the tests of the whole with NetworkManager 1.42, 1.52 and 1.5
 	@tools/packages.sh test
 	@tools/venv.sh
 	@.venv/bin/python -m tests.e2e.nm_matrix $(ARGS)
+
+test-clatd: ## configurations of a real clatd, imported: the same for a user? (root)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m pytest tests/e2e/clatd_migration.py $(ARGS)
 
 test-networkd-matrix: ## the same with systemd-networkd 252, 257 and 262 or newer; writes docs/networkd.md (root)
 	@tools/packages.sh test

@@ -12,7 +12,8 @@ from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 
 PORT = 8888
-CALLER = "64:ff9b::198.51.100.99"
+FROM = "198.51.100.99"
+WELL_KNOWN = "64:ff9b::"
 _SERVER = """
 import socket, sys
 server = socket.create_server(("0.0.0.0", int(sys.argv[1])))
@@ -47,16 +48,16 @@ def service(host: Host) -> Iterator[None]:
 
 
 @contextmanager
-def caller(lab: Lab) -> Iterator[None]:
-    """Somebody behind the NAT64 of A."""
-    lab.a.ip("addr", "add", f"{CALLER}/128", "dev", "lo")
+def caller(lab: Lab, prefix: str = WELL_KNOWN) -> Iterator[None]:
+    """Somebody behind A's NAT64 with this prefix."""
+    lab.a.ip("addr", "add", f"{prefix}{FROM}/128", "dev", "lo")
     try:
         yield
     finally:
-        lab.a.ip("addr", "del", f"{CALLER}/128", "dev", "lo")
+        lab.a.ip("addr", "del", f"{prefix}{FROM}/128", "dev", "lo")
 
 
-def call(lab: Lab, clat_v6: str, *, timeout_s: float = 2.0) -> bool:
+def call(lab: Lab, clat_v6: str, *, prefix: str = WELL_KNOWN, timeout_s: float = 2.0) -> bool:
     """Whether the service answers them, by IPv4."""
-    said = lab.a.python(_CALL, CALLER, clat_v6, str(PORT), str(timeout_s)).strip()
-    return said == "198.51.100.99"
+    said = lab.a.python(_CALL, f"{prefix}{FROM}", clat_v6, str(PORT), str(timeout_s)).strip()
+    return said == FROM

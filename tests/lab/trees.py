@@ -55,8 +55,12 @@ class Recipe:
         return f"{self.suite}-{hashlib.sha256(repr(self).encode()).hexdigest()[:12]}"
 
 
-RECIPES: Mapping[str, Recipe] = {suite: Recipe(suite=suite) for suite in ("bookworm", "trixie", "forky")}
-"""NetworkManager 1.42, 1.52 and at least 1.58; systemd 252, 257 and at least 262."""
+_PLAIN = {suite: Recipe(suite=suite) for suite in ("bookworm", "trixie", "forky")}
+RECIPES: Mapping[str, Recipe] = {
+    **_PLAIN,
+    "clatd": Recipe(suite="trixie", packages=(*_PLAIN["trixie"].packages, "clatd", "nftables", "procps")),
+}
+"""NetworkManager 1.42, 1.52 and at least 1.58; systemd 252, 257 and at least 262. And clatd 2.1, with trixie's."""
 
 Bootstrap = Callable[[Recipe, Path], None]
 """Fills a directory by the recipe, or raises TreeError."""
