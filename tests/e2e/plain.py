@@ -36,6 +36,12 @@ def configure_one(host: Host, interface: str, text: str, daemon: Daemon | None =
     reread(daemon)
 
 
+def forget_one(host: Host, interface: str, daemon: Daemon | None = None) -> None:
+    """Remove an interface's own file."""
+    host.path(f"/etc/clatnm/connections.d/{interface}.conf").unlink()
+    reread(daemon)
+
+
 def reread(daemon: Daemon | None) -> None:
     if daemon is not None:
         before = daemon.log().count("configuration read again")

@@ -14,6 +14,7 @@ from tests.lab.lab import Lab
 from tests.lab.namespace import SYSTEM_PATH
 from tests.lab.poll import eventually
 
+RELOAD = ("org.clatnm1", "/org/clatnm1", "org.clatnm1.Manager", "Reload")
 NATIVE, GATEWAY = "192.168.1.77/24", "192.168.1.1"
 
 
@@ -49,6 +50,13 @@ def test_interface_of_the_kernel_has_ipv4_once_it_is_named(host: Host) -> None:
     plain.configure_one(host, "up0", "prefix = 2001:db8:64::/96", daemon)
     assert clat.wait_on(daemon)["prefix"]["source"] == "static"
     clat.ping(host)
+    plain.configure(host, "interfaces = none")
+    refused = host.run("busctl", "call", *RELOAD)
+    assert "connections.d/up0.conf: the name is not the UUID of a connection" in refused.stdout
+    assert clat.connection(daemon)["state"] == "on"
+    plain.forget_one(host, "up0", daemon)
+    eventually(lambda: plain.followed(daemon) == {}, message="nobody follows up0 any more")
+    clat.wait_no_device(host)
 
 
 def test_native_ipv4_by_hand_comes_and_goes_and_so_does_the_carrier(host: Host) -> None:

@@ -124,6 +124,7 @@ def newer(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, Networkd]]:
             yield other, theirs
 
 
+@pytest.mark.lab
 def test_prefix_that_only_networkd_has_heard_is_used(newer: tuple[Lab, Networkd]) -> None:
     """With UsePREF64=. The default route leads to a nexthop object there."""
     lab, networkd = newer
