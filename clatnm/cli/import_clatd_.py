@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory = (arguments.config or config.CONFIG_DIR).absolute()
     imported = clatd_conf.translate(
         lines,
-        source=printable(arguments.file),
+        source="stdin" if arguments.file == _STDIN else printable(arguments.file),
         for_connection=uuid is not None,
         directory=str(directory),
         uplink=_uplink(),
