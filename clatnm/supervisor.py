@@ -82,6 +82,11 @@ class Supervisor:
         """Failures belong to an owner that wants, or has, a translator (`keep` names them); else they are history."""
         self.retries = {name: entry for name, entry in self.retries.items() if name in keep}
 
+    def forgive(self, owners: Iterable[str]) -> None:
+        """Try again at once: what these shall be has changed since they failed."""
+        forgiven = set(owners)
+        self.retries = {owner: entry for owner, entry in self.retries.items() if owner not in forgiven}
+
     def apply(self, steps: Iterable[Step]) -> None:
         """Begin to carry out the steps. Outcomes show in `running` and `retries`, each announced by `changed`."""
         for step in steps:
@@ -131,7 +136,7 @@ class Supervisor:
             self._failed(run, _words(error), ran_for_s=0.0 if taken else None)
             return
         run.start_ms = (time.monotonic() - began) * 1000
-        fault = await self._hooks.up(run.plan)
+        fault = await self._prepared(run.plan)
         if fault:
             await self._take_down(run)
             self._failed(run, fault, ran_for_s=0.0)
@@ -139,6 +144,14 @@ class Supervisor:
         run.state, run.began = RunState.ON, self._clock()
         self._spawn(self._watch(run, run.translator))
         self._changed()
+
+    async def _prepared(self, plan: Plan) -> str:
+        """What went wrong with what the administrator wants to be done now; "" for nothing."""
+        try:
+            return await self._hooks.up(plan)
+        except Exception as error:  # a bug, and its connection must not be stuck in `starting`
+            log.exception("%s: script-up", plan.owner)
+            return _words(error)
 
     async def _update(self, run: _Run) -> None:
         assert run.translator is not None

@@ -118,6 +118,21 @@ def test_end_of_the_daemon_waits_for_no_script() -> None:
     play(scene)  # which ends everything
 
 
+def test_bug_in_the_hooks_leaves_no_connection_stuck() -> None:
+    class Broken(FakeHooks):
+        async def up(self, plan: Plan) -> str:
+            raise RuntimeError("bug")
+
+    async def scene(stage: Stage) -> None:
+        stage.supervisor._hooks = Broken()
+        await stage.apply(Start(plan=PLAN))
+        assert stage.states() == {}
+        assert stage.backend.alive == []
+        assert "bug" in stage.supervisor.retries["wlan0"].error
+
+    play(scene)
+
+
 @pytest.mark.parametrize("fault", ["", "script-up: no"])
 def test_translator_that_dies_while_its_script_runs_is_not_forgotten(fault: str) -> None:
     async def scene(stage: Stage) -> None:
