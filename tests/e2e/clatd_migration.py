@@ -125,6 +125,11 @@ def test_imported_configuration_does_what_it_did(quick_lab: Lab, sample: Sample)
             assert before["ping"] and before["download"] and before["datagrams"], before
             assert before["inbound"] is ("inbound" in sample.same)
             log_before = _log(host, sample, before["device"])
+            if sample.network == "c" and before["default"]:
+                daemon = host.daemon("-v")
+                clat.wait_off(daemon, "other-translator")
+                assert _facts(quick_lab, sample) == before
+                assert daemon.stop() == 0
         _log(host, sample, before["device"], ended=True)
         host.path(LOG).unlink(missing_ok=True)
 
