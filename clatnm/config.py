@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -78,18 +78,24 @@ def load(directory: Path, *, backends: tuple[str, ...]) -> Settings:
         own = _read(file)
         if own is not None:
             connections[file.stem] = parse(own, source=str(file), backends=backends, common=common)
-    return replace(common, connections=connections, statics=_statics(directory / STATIC_NAME, common, backends))
+    return replace(common, connections=connections, statics=_statics(directory, common, connections, backends))
 
 
-def _statics(directory: Path, common: Settings, backends: tuple[str, ...]) -> tuple[Static, ...]:
+def _statics(
+    directory: Path, common: Settings, connections: Mapping[str, Settings], backends: tuple[str, ...]
+) -> tuple[Static, ...]:
     files: list[static_conf.Read] = []
-    for file in _files(directory):
+    for file in _files(directory / STATIC_NAME):
         text = _read(file)
         if text is not None:
             names = {"source": str(file), "name": file.stem}
             parsed = static_conf.parse(text, **names, backends=backends, backend=common.backend, read=_read_other)
             files.append(parsed)
-    static_conf.check_together(files)
+    taken: dict[tuple[str, object], str] = {}
+    for uuid, own in connections.items():
+        path = str(directory / CONNECTIONS_NAME / f"{uuid}.conf")
+        taken |= {("device", own.device): path, ("address", own.clat_v4): path}
+    static_conf.check_together(files, taken)
     return tuple(file.static for file in files)
 
 

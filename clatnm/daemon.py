@@ -132,7 +132,8 @@ class Daemon:
         except ConfigError as error:
             log.warning("%s; keeping the last good configuration", error)
             return str(error)
-        self._settings = config.kept(settings, self._settings)
+        before, self._settings = self._settings.statics, config.kept(settings, self._settings)
+        self._supervisor.forgive(static.key for static in self._settings.statics if static not in before)
         log.info("configuration read again")
         self._wake.set()
         return ""

@@ -14,7 +14,7 @@ Every mistake is a ConfigError with file and line.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
@@ -37,6 +37,7 @@ _INTERFACE: Final = re.compile(r"[^\s/:%]{1,15}")
 _COMMENT: Final = re.compile(r"(^|\s)[#;].*")
 _FLAGS: Final = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
 _NONE: Final = "none"
+_OWN_PREFIX: Final = f"{DEVICE_PREFIX}s-"
 _MAX_TOLD: Final = 200  # characters of a mistake; values can be of any length
 
 
@@ -127,7 +128,7 @@ def _add_file(file: _File, read: Callable[[str], str]) -> None:
     word = file.one("eam-file")
     if word is not None:
         path = word.text
-        if not path.startswith("/"):
+        if not path.startswith("/") or not path.isprintable():
             raise _fault(word.where, f"{path!r} is no absolute path", "as /etc/clatnm/eam.txt")
         try:
             text = read(path)
@@ -138,7 +139,7 @@ def _add_file(file: _File, read: Callable[[str], str]) -> None:
 
 def _understand(file: _File, *, name: str, backends: Sequence[str], backend: str) -> Read:
     uplink, prefix = _uplink(file), _prefix(file)
-    choices = _choices(file, uplink=uplink, prefix=prefix)
+    choices = _choices(file, prefix=prefix)
     static = Static(
         name=name,
         uplink=uplink,
@@ -157,7 +158,12 @@ def _uplink(file: _File) -> str:
     word = file.one("uplink")
     if word is None:
         raise _fault(file.where("uplink"), "no uplink is named", "uplink = the interface that leads to the network")
-    if not _INTERFACE.fullmatch(word.text) or word.text == "lo" or word.text.startswith(DEVICE_PREFIX):
+    if (
+        not _INTERFACE.fullmatch(word.text)
+        or not word.text.isprintable()
+        or word.text == "lo"
+        or word.text.startswith(DEVICE_PREFIX)
+    ):
         raise _fault(word.where, f"{word.text!r} is no interface that leads to a network", "as eth0")
     return word.text
 
@@ -173,7 +179,7 @@ def _prefix(file: _File) -> IPv6Network:
         raise _fault(word.where, error.what, hint) from None
 
 
-def _choices(file: _File, *, uplink: str, prefix: IPv6Network) -> Choices:
+def _choices(file: _File, *, prefix: IPv6Network) -> Choices:
     given = {}
     for key, reader in config_device.READERS.items():
         word = file.one(key)
@@ -183,8 +189,9 @@ def _choices(file: _File, *, uplink: str, prefix: IPv6Network) -> Choices:
             except ConfigError as error:
                 raise _fault(word.where, error.what, error.hint) from None
     device, address = given.get("device"), given.get("clat-v6-addr", AddressKind.AUTO)
-    if device == DEVICE_PREFIX + uplink:
-        raise _fault(file.where("device"), f"{device} is for the CLAT of {uplink} itself", "another name, or auto")
+    if device is not None and device.startswith(DEVICE_PREFIX) and not device.startswith(_OWN_PREFIX):
+        what = f"{device} is for the CLAT of an interface {device.removeprefix(DEVICE_PREFIX)}"
+        raise _fault(file.where("device"), what, f"a name that begins with {_OWN_PREFIX}, or another one, or auto")
     if isinstance(address, IPv6Address) and address in prefix:
         raise _fault(file.where("clat-v6-addr"), f"{address} lies in the prefix {prefix}", "an address of the uplink's")
     return Choices(
@@ -286,14 +293,17 @@ def _flag(file: _File, key: str) -> bool:
     return _FLAGS[word.text.lower()]
 
 
-def check_together(files: Sequence[Read]) -> None:
-    """What two of them cannot both have. ConfigError at the later one."""
-    seen: dict[tuple[str, object], str] = {}
+def check_together(files: Sequence[Read], taken: Mapping[tuple[str, object], str] | None = None) -> None:
+    """What two of them cannot both have. ConfigError at the later one.
+
+    `taken`: what connections have, as `("device", name)` or `("address", IPv4 address)`, and where that was told.
+    """
+    seen = dict(taken or {})
     tables: dict[str, list[Read]] = {}
     for file in files:
         static = file.static
-        if static.choices.device is not None:
-            _only(seen, "device", static.choices.device, file.where("device"))
+        device = static.choices.device or f"{_OWN_PREFIX}{static.name}"
+        _only(seen, "device", device, file.where("device"))
         for address in _own_addresses(static):
             key = "clat-v4-addr" if static.choices.relay is None else "addresses"
             _only(seen, "address", address, file.where(key))
@@ -311,7 +321,7 @@ def _own_addresses(static: Static) -> tuple[IPv4Address, ...]:
 
 def _only(seen: dict[tuple[str, object], str], what: str, value: object, where: str) -> None:
     if (what, value) in seen:
-        raise _fault(where, f"the {what} {value} has another translator already", f"at {seen[what, value]}")
+        raise _fault(where, f"the {what} {value} is another translator's", f"at {seen[what, value]}")
     seen[what, value] = where
 
 
@@ -325,7 +335,7 @@ def _check_disjoint(file: Read, other: Read) -> None:
                 outer = network.supernet(new_prefix=length) if length <= network.prefixlen else None
                 if outer is not None and outer in theirs:
                     here, there = (where, theirs[outer]) if one is file else (theirs[outer], where)
-                    what = f"{network} on {file.static.uplink} has another translator already"
+                    what = f"{network} on {file.static.uplink} is another translator's"
                     raise _fault(here, what, f"at {there}")
 
 
@@ -338,5 +348,6 @@ def _ipv6(file: Read) -> Iterator[tuple[IPv6Network, str]]:
 
 
 def _fault(where: str, what: str, hint: str) -> ConfigError:
-    told = what if len(what) <= _MAX_TOLD else f"{what[:_MAX_TOLD]}…"
+    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in what)
+    told = plain if len(plain) <= _MAX_TOLD else f"{plain[:_MAX_TOLD]}…"
     return ConfigError(f"{where}: {told}", hint=hint)

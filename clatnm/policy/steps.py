@@ -50,8 +50,14 @@ def _in_the_way(plan: Plan, running: Mapping[str, Running], going: Collection[st
         return True
     if any(run.plan.device == plan.device for run in running.values()):
         return True
-    own = [(key, run) for key, run in running.items() if run.plan.owner == plan.owner]
-    return any(key in going or run.state is not RunState.ON for key, run in own)
+    for key, run in running.items():
+        leaves = key in going or run.state is RunState.STOPPING
+        if run.plan.owner == plan.owner and (leaves or run.state is not RunState.ON):
+            return True
+        # What one has stood for, another one may stand for now: it goes by another file's name.
+        if leaves and run.plan.static and plan.static and run.plan.interface == plan.interface:
+            return True
+    return False
 
 
 def wake_at(world: World, now: float) -> float | None:

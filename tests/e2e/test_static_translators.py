@@ -21,7 +21,7 @@ from tests.lab.poll import eventually
 
 PREFIX = "64:ff9b::/96"
 HEAD = f"[clatnm]\nuplink = up0\nprefix = {PREFIX}\n"
-ADDRESS, GATEWAY = "2001:db8:a::5", "fe80::1"
+LINK_LOCAL, ADDRESS, GATEWAY = "fe80::5", "2001:db8:a::5", "fe80::1"
 TO_INET = "routes = 198.51.100.0/24\n"
 SERVICE = "addresses = 192.0.2.1\n[eam]\n192.0.2.1 = 2001:db8:a::c000:201\n"
 CHECKED = 2
@@ -36,7 +36,9 @@ def server(clean_lab: Lab) -> Host:
     host.dad(False)
     host.sysctl(ipv6__conf__up0__accept_ra=0)
     host.ip("link", "set", "up0", "up")
-    host.ip("-6", "addr", "add", f"{ADDRESS}/64", "dev", "up0", "nodad")
+    # NetworkManager has told the kernel to make no link-local address, without which it asks no neighbour.
+    for address in (LINK_LOCAL, ADDRESS):
+        host.ip("-6", "addr", "add", f"{address}/64", "dev", "up0", "nodad")
     lead_out(host)
     host.path("/etc/clatnm/static.d").mkdir()
     return host
@@ -232,13 +234,25 @@ def test_uplink_that_is_not_there_is_a_mistake_unless_it_may_come(server: Host) 
     server.ip("link", "set", "up0", "name", "late0")
     try:
         server.ip("link", "set", "late0", "up")
-        server.ip("-6", "addr", "replace", f"{ADDRESS}/64", "dev", "late0", "nodad")
+        for address in (LINK_LOCAL, ADDRESS):
+            server.ip("-6", "addr", "replace", f"{address}/64", "dev", "late0", "nodad")
         server.ip("-6", "route", "replace", "default", "via", GATEWAY, "dev", "late0")
         wait_on(daemon, "late")
         clat.ping(server)
     finally:
         server.ip("link", "set", "late0", "down")
         server.ip("link", "set", "late0", "name", "up0")
+
+
+def test_needs_no_bus(server: Host) -> None:
+    server.bus_stop()
+    write(server, "web", TO_INET + SERVICE)
+    daemon = server.daemon("-v")
+    eventually(lambda: clat.answers(server), timeout_s=20, message="IPv4 through it")
+    server.path("/etc/clatnm/static.d/web.conf").unlink()
+    daemon.signal(signal.SIGHUP)
+    clat.wait_no_device(server, "s-web")
+    assert daemon.stop() == 0
 
 
 def test_stands_beside_the_clat_of_a_connection(clean_lab: Lab) -> None:

@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clatnm import config, static_conf
 from clatnm.errors import ConfigError
@@ -125,7 +127,8 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "metric": ("metric = -1\n", 4, "'-1' is no metric", "0 to 4294967295"),
     "mtu": ("mtu = 70000\n", 4, "'70000' is no MTU", ""),
     "device": ("device = a/b\n", 4, "'a/b' is no name of a device", "1 to 15 bytes"),
-    "device-of-the-uplink": ("device = clat-eth0\n", 4, "clat-eth0 is for the CLAT of eth0 itself", "another name"),
+    "device-of-an-uplink": ("device = clat-eth7\n", 4, "clat-eth7 is for the CLAT of an interface eth7", "clat-s-"),
+    "eam-file-no-path": ("eam-file = /a\0b\n", 4, "'/a\\x00b' is no absolute path", ""),
     "clat-v4": ("clat-v4-addr = 300.1.1.1\n", 4, "'300.1.1.1' is no IPv4 address", "192.0.0.1"),
     "clat-v6": ("clat-v6-addr = fe80::1\n", 4, "no translator can have the address fe80::1", "dedicated"),
     "clat-v6-in-prefix": ("clat-v6-addr = 2001:db8:46::1\n", 4, "2001:db8:46::1 lies in the prefix", "uplink"),
@@ -208,36 +211,37 @@ def test_file_whose_name_is_none_is_refused(name: str) -> None:
 
 # What two files say besides HEAD, and what is said of the second, b.conf
 TOGETHER: dict[str, tuple[str, str, str]] = {
-    "device": ("device = x\n", "device = x\n", "b.conf:4: the device x has another translator already"),
+    "device": ("device = x\n", "device = x\n", "b.conf:4: the device x is another translator's"),
+    "device-by-default": ("device = clat-s-b\n", "", "b.conf:1: the device clat-s-b is another translator's"),
     "clat-v4": (
         "clat-v4-addr = 192.0.0.1\n",
         "\nclat-v4-addr = 192.0.0.1\n",
-        "b.conf:5: the address 192.0.0.1 has another translator already",
+        "b.conf:5: the address 192.0.0.1 is another translator's",
     ),
     "clat-v6": (
         "clat-v6-addr = 2001:db8::1\n",
         "clat-v6-addr = 2001:db8::1\n",
-        "b.conf:4: 2001:db8::1/128 on eth0 has another translator already",
+        "b.conf:4: 2001:db8::1/128 on eth0 is another translator's",
     ),
     "addresses": (
         "addresses = 192.0.2.1\n[eam]\n192.0.2.1 = 2001:db8::1\n",
         "addresses = 192.0.2.1\n[eam]\n192.0.2.1 = 2001:db8::2\n",
-        "b.conf:4: the address 192.0.2.1 has another translator already",
+        "b.conf:4: the address 192.0.2.1 is another translator's",
     ),
     "mapping": (
         "[eam]\n192.0.2.1 = 2001:db8::1\n",
         "[eam]\n192.0.2.2 = 2001:db8::1\n",
-        "b.conf:5: 2001:db8::1/128 on eth0 has another translator already",
+        "b.conf:5: 2001:db8::1/128 on eth0 is another translator's",
     ),
     "mapping-within": (
         "[eam]\n192.0.2.0/24 = 2001:db8::/120\n",
         "[eam]\n198.51.100.1 = 2001:db8::7\n",
-        "b.conf:5: 2001:db8::7/128 on eth0 has another translator already",
+        "b.conf:5: 2001:db8::7/128 on eth0 is another translator's",
     ),
     "mapping-around": (
         "[eam]\n198.51.100.1 = 2001:db8::7\n",
         "[eam]\n192.0.2.0/24 = 2001:db8::/120\n",
-        "b.conf:5: 2001:db8::7/128 on eth0 has another translator already",
+        "b.conf:5: 2001:db8::7/128 on eth0 is another translator's",
     ),
 }
 
@@ -254,6 +258,18 @@ def test_what_two_translators_cannot_share_is_refused(first: str, second: str, w
 def test_same_ipv6_addresses_on_two_links_are_fine() -> None:
     mapped = "[eam]\n192.0.2.1 = 2001:db8::1\n"
     static_conf.check_together([parse(HEAD + mapped), parse(HEAD.replace("eth0", "eth1") + mapped, name="b")])
+
+
+# Anything at all
+
+
+@given(st.text(alphabet=st.sampled_from("[]=:#;,/. 019abceinoprtuvx-\n\t\0\x7fü"), max_size=200))
+def test_text_makes_a_translator_or_one_line(text: str) -> None:
+    try:
+        parse(HEAD + text)
+    except ConfigError as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 1000
 
 
 # The directory
@@ -340,3 +356,23 @@ def test_table_that_is_read_again_is_the_same_one_unless_it_has_changed(director
     assert found == read_again != before
     same = [new.choices.relay is old.choices.relay for new, old in zip(found.statics, before.statics, strict=True)]
     assert same == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("own", "static", "what"),
+    [
+        ("device = siit\n", "device = siit\n", "the device siit is another translator's"),
+        ("clat-v4-addr = 192.0.0.1\n", "clat-v4-addr = 192.0.0.1\n", "the address 192.0.0.1 is another translator's"),
+    ],
+)
+def test_what_a_connection_has_chosen_is_not_for_a_static_translator(
+    directory: Path, own: str, static: str, what: str
+) -> None:
+    (directory / "connections.d").mkdir()
+    connection = directory / "connections.d/bbcd7cc0-dfd2-4e95-8d38-c9bc4872809c.conf"
+    connection.write_text(f"[clatnm]\n{own}")
+    path = write(directory, "a.conf", HEAD + static)
+    with pytest.raises(ConfigError) as caught:
+        config.load(directory, backends=BACKENDS)
+    assert caught.value.what == f"{path}:4: {what}"
+    assert caught.value.hint == f"at {connection}"

@@ -128,3 +128,12 @@ def test_device_is_not_made_before_another_owner_has_given_it_up() -> None:
     static = replace(PLAN, static="edge")
     assert diff(run_all(PLAN), [PLAN, static]) == ()
     assert diff({}, [static]) == (Start(plan=static),)
+
+
+def test_static_translator_waits_for_one_that_leaves_its_uplink() -> None:
+    """They may have the same mapped addresses: a file has another name."""
+    old, new = (replace(PLAN, static=name, device=f"clat-s-{name}") for name in "ab")
+    assert diff(run_all(old), [new]) == (Stop(plan=old),)
+    assert diff(run_all(old, state=RunState.STOPPING), [new]) == ()
+    assert diff(run_all(old, state=RunState.STARTING), [old, new]) == (Start(plan=new),)
+    assert diff(run_all(PLAN, state=RunState.STOPPING), [new]) == (Start(plan=new),)
