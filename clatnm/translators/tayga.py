@@ -16,8 +16,8 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,14 +86,25 @@ def configuration(plan: Plan, program: Program) -> str:
         directives=program.directives,
         device=DEVICE,
         prefix=plan.prefix,
-        clat_v4=plan.clat_v4,
-        clat_v6=plan.clat_v6,
+        pairs=_pairs(plan),
         own_v4=_own_v4(plan),
         own_v6=PROGRAM_V6,
     )
 
 
+def _pairs(plan: Plan) -> list[tuple[IPv4Address, IPv6Address]]:
+    """What stands for what. TranslatorError for prefixes: TAYGA 0.9.2 knows hosts only."""
+    if plan.relay is None:
+        return [(plan.clat_v4, plan.clat_v6)]
+    for v4, v6 in plan.relay.mappings:
+        if v4.prefixlen < 32 or v6.prefixlen < 128:
+            raise TranslatorError(f"tayga maps hosts only, not {v4} = {v6}", hint="choose another backend")
+    return [(v4.network_address, v6.network_address) for v4, v6 in plan.relay.mappings]
+
+
 def _own_v4(plan: Plan) -> IPv4Address:
+    if plan.relay is not None:  # nobody has it: its traffic has mapped ones
+        return plan.clat_v4
     return DUMMY_ICMP_SOURCE if plan.clat_v4 != DUMMY_ICMP_SOURCE else DUMMY_ICMP_SOURCE + 1
 
 
@@ -112,8 +123,6 @@ class TaygaBackend:
         return "" if find() else "tayga is not installed"
 
     async def start(self, plan: Plan) -> TaygaTranslator:
-        if plan.relay is not None:
-            raise TranslatorError("tayga is no Edge Relay here", hint="choose another backend")
         tayga = await start(plan, examine(find()))
         try:
             translator = await bringup.start(self._host, plan, None, relay=tayga.packets)
@@ -135,7 +144,8 @@ class TaygaTranslator:
         self._end = asyncio.ensure_future(self._watch())
 
     async def update(self, plan: Plan) -> None:
-        if (plan.prefix, plan.clat_v6) != (self._plan.prefix, self._plan.clat_v6):
+        told = (plan.prefix, plan.clat_v6, plan.relay)
+        if told != (self._plan.prefix, self._plan.clat_v6, self._plan.relay):
             raise TranslatorError("tayga learns of new addresses only at its start")
         await self._device.update(plan)
         self._plan = plan
@@ -168,8 +178,10 @@ async def start(plan: Plan, program: Program) -> Enclosed:
         os.write(config, configuration(plan, program).encode())
         command = (program.path, "-d", "-c", f"/proc/self/fd/{config}")
         tayga = await Enclosed.start(command, (config,), name="tayga")
+    (clat_v4, clat_v6), *_ = _pairs(plan)
+    probed = replace(plan, clat_v4=clat_v4, clat_v6=clat_v6)
     try:
-        for probe in (Outwards(plan), Inwards(plan)):
+        for probe in (Outwards(probed), Inwards(probed)):
             await _check(tayga, probe, program)
     except BaseException:
         tayga.packets.close()

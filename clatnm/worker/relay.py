@@ -28,6 +28,7 @@ from clatnm.worker.wire import PROGRAM_V6, WorkerConfig
 _AT: Final = 64  # where a vnet header is read to: behind room for a link header
 _BUFFER_BYTES: Final = _AT + vnet.SIZE + 65536 + 256
 _IPV4_BYTES, _IPV6_BYTES, _ICMP_BYTES = 20, 40, 8
+_ABOUT: Final = _IPV6_BYTES + _ICMP_BYTES + 24  # destination of the packet that an ICMPv6 error quotes
 _ICMPV6: Final = 58
 _NEIGHBOUR: Final = (NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT)
 
@@ -56,6 +57,7 @@ class RelayForwarder:
         self._link = link
         self._counters = counters
         self._clat_v6 = config.clat_v6.packed
+        self._mappings = config.mappings
         self._buf = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buf)
 
@@ -95,6 +97,8 @@ class RelayForwarder:
                 flow.drop(DropReason.TRUNCATED)
             elif buf[ip + 6] == _ICMPV6 and end > ip + _IPV6_BYTES and buf[ip + _IPV6_BYTES] in _NEIGHBOUR:
                 self._link.receive(bytes(self._view[_AT + vnet.SIZE : end]), boottime())
+            elif self._mappings is not None and not self._is_ours(bytes(self._view[ip + 24 : ip + 40])):
+                continue  # the socket's filter knows only about where many mappings are
             elif header is None:
                 flow.drop(Loss.BAD_OFFLOAD)
             else:
@@ -123,9 +127,9 @@ class RelayForwarder:
             _count(self._counters.to_ipv4, self._buf[ip + 9], end - ip)
 
     def _to_uplink(self, ip: int, end: int) -> None:
-        """Only the CLAT address may be a source on the network: it alone is ours, and nobody else's."""
+        """Only the CLAT address, or mapped ones, may be a source on the network: those alone are ours."""
         buf = self._buf
-        if buf[ip + 8 : ip + 24] != self._clat_v6:
+        if not self._is_ours(bytes(self._view[ip + 8 : ip + 24])):
             self._own_error(bytes(self._view[ip:end]))
             return
         hop, flow = self._link.header, self._counters.to_ipv6
@@ -139,14 +143,22 @@ class RelayForwarder:
         if sent:
             _count(flow, buf[ip + 6], end - ip)
 
+    def _is_ours(self, address: bytes) -> bool:
+        """May this IPv6 address be an end of translated traffic here?"""
+        if self._mappings is None:
+            return address == self._clat_v6
+        return self._mappings.packed_to_v4(address) is not None
+
     def _own_error(self, packet: bytes) -> None:
-        """The program's word to a sender, in the name of the only address that we have here (RFC 7915 5.1)."""
+        """The program's word to a sender, in the name of the address that it is about (RFC 4443 2.2), or our own."""
         if packet[8:24] != PROGRAM_V6.packed or packet[6] != _ICMPV6 or len(packet) < _IPV6_BYTES + _ICMP_BYTES:
             self._counters.to_ipv6.drop(DropReason.SOURCE_UNMAPPED)
             return
+        about = packet[_ABOUT : _ABOUT + 16]
+        source = about if self._mappings is not None and self._is_ours(about) else self._clat_v6
         blank = packet[40:42] + b"\0\0" + packet[44:]
-        field = transport_checksum(self._clat_v6, packet[24:40], _ICMPV6, blank).to_bytes(2, "big")
-        packet = packet[:8] + self._clat_v6 + packet[24:42] + field + packet[44:]
+        field = transport_checksum(source, packet[24:40], _ICMPV6, blank).to_bytes(2, "big")
+        packet = packet[:8] + source + packet[24:42] + field + packet[44:]
         self._counters.to_ipv4.replies += self._link.forward(vnet.BLANK, packet, boottime())
 
     def _read(self, port: Port, flow: Flow) -> int:

@@ -15,8 +15,7 @@ VALUES = {
     "directives": frozenset[str](),
     "device": "tayga",
     "prefix": "64:ff9b::/96",
-    "clat_v4": "192.0.0.4",
-    "clat_v6": "2001:db8::c1a7",
+    "pairs": [("192.0.0.4", "2001:db8::c1a7")],
     "own_v4": "192.0.0.8",
     "own_v6": "100::1",
 }
@@ -37,7 +36,7 @@ def test_missing_value_is_an_error_instead_of_a_gap(name: str) -> None:
 
 
 def test_configuration_is_not_escaped_as_html() -> None:
-    assert "map <&> " in templates.render("tayga.conf.j2", **{**VALUES, "clat_v4": "<&>"})
+    assert "map <&> " in templates.render("tayga.conf.j2", **{**VALUES, "pairs": [("<&>", "::1")]})
 
 
 def test_unknown_template_is_an_error() -> None:

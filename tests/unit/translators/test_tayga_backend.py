@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ import pytest
 
 from clatnm.errors import TranslatorError
 from clatnm.kernel.host import Host
-from clatnm.model import Plan
+from clatnm.model import Plan, Relay
 from clatnm.proto.eam import EamTable, host_pair
 from clatnm.proto.nat64 import embed
 from clatnm.proto.siit import Siit, SiitConfig
@@ -99,6 +99,29 @@ def test_own_ipv4_address_is_never_the_clats() -> None:
     told = directives(taken, OLD)
     assert told["map"][0] == "192.0.0.8"
     assert told["ipv4-addr"] == ["192.0.0.9"]
+
+
+RELAY = Relay(
+    mappings=EamTable(
+        (IPv4Network(v4), IPv6Network(v6))
+        for v4, v6 in (("192.0.2.1/32", "2001:db8:1::201/128"), ("192.0.2.2/32", "2001:db8:9::2/128"))
+    )
+)
+
+
+def test_relay_has_a_map_for_each_host_and_none_for_its_own_addresses() -> None:
+    """RFC 7756; 192.0.0.8 reports errors only (RFC 7600)."""
+    told = configuration(replace(PLAN, relay=RELAY, clat_v4=IPv4Address("192.0.0.8")), OLD).splitlines()
+    maps = [line for line in told if line.startswith("map ")]
+    assert maps == ["map 192.0.2.1 2001:db8:1::201", "map 192.0.2.2 2001:db8:9::2"]
+    assert "ipv4-addr 192.0.0.8" in told
+
+
+@pytest.mark.parametrize(("v4", "v6"), [("192.0.2.0/24", "2001:db8::/120"), ("192.0.2.1/32", "2001:db8::/64")])
+def test_relay_of_prefixes_is_refused_in_words(v4: str, v6: str) -> None:
+    relay = Relay(mappings=EamTable([(IPv4Network(v4), IPv6Network(v6))]))
+    with pytest.raises(TranslatorError, match=f"hosts only, not {v4} = {v6}"):
+        configuration(replace(PLAN, relay=relay), NEW)
 
 
 def test_lines_are_short_enough_for_tayga() -> None:

@@ -33,6 +33,7 @@ from worker_packets import (
     verifies,
 )
 
+from clatnm.proto.eam import EamTable
 from clatnm.proto.ndp import NeighborAdvert, neighbor_advertisement, neighbor_solicitation, parse_neighbor
 from clatnm.worker import wire
 from clatnm.worker.counters import Counters
@@ -65,7 +66,7 @@ BACK = ipv4(filled(udp(b"back"), UDP, PEER_V4, CLAT_V4), UDP, source=PEER_V4, de
 class Bench:
     """A relay; the far ends are the host's stack, the wire and the program."""
 
-    def __init__(self, *, link_layer: bool = True, resolved: bool = True) -> None:
+    def __init__(self, *, link_layer: bool = True, resolved: bool = True, mappings: EamTable | None = None) -> None:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
         (self.host, tun), (self.wire, uplink), (self.program, relay) = pairs
         self.sockets = [sock for pair in pairs for sock in pair]
@@ -74,7 +75,7 @@ class Bench:
         self.counters = Counters()
         port = UplinkPort(uplink, "wlan0")
         self.front = ETHERNET if link_layer else b""
-        config = ETHERNET_CONFIG if link_layer else PLAIN_CONFIG
+        config = replace(ETHERNET_CONFIG if link_layer else PLAIN_CONFIG, mappings=mappings)
         self.link: PlainLink | EthernetLink = PlainLink(port, self.counters)
         if link_layer:
             self.link = EthernetLink(port, self.counters, on_conflict=lambda address: None)
