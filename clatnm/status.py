@@ -158,7 +158,8 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
         lines.append(f"  prefix    {prefix['prefix']} from {prefix['source']}{router}{left}")
     if translator is not None:
         whose = " (the host's own, shared)" if translator.get("shared") else ""
-        lines.append(f"  addresses {translator['clat_v4']} ↔ {translator['clat_v6']}{whose}")
+        pair = "speaks as" if "relay" in translator else "addresses"
+        lines.append(f"  {pair} {translator['clat_v4']} ↔ {translator['clat_v6']}{whose}")
         mtu = f"MTU {translator['ipv4_mtu_bytes']} (IPv6 {translator['ipv6_mtu_bytes']})"
         lines.append(
             f"  device    {translator['device']}, {translator['backend']}, {mtu}, {_route(translator['metric'])}"

@@ -74,6 +74,7 @@ def test_status_shows_what_a_relay_serves() -> None:
     lines = text_of(with_static(WEB), on(with_static(WEB)))
     assert lines[0] == "static.d/web on eth0: translator on"
     assert "  prefix    2001:db8:46::/96 from static" in lines
+    assert any(line.startswith("  speaks as 192.0.0.8 ↔ 2001:db8:a:") for line in lines)
     assert "  relay     1 mapping, addresses 192.0.2.1, routes 203.0.113.0/24" in lines
     assert not any(line.startswith("  mode") for line in lines)
 
