@@ -51,7 +51,8 @@ WORDS: Mapping[Reason, _Words] = {
     ),
     Reason.OTHER_TRANSLATOR: _Words(
         question="Is there no other translator on this machine?",
-        remedy="When the other one stops, CLAT comes; if it is clatd: systemctl disable --now clatd."
+        remedy="When the other one stops, CLAT comes; if it is clatd: clatnm import-clatd, "
+        "then systemctl disable --now clatd."
         " To leave the work to it for good: {switch no}",
     ),
     Reason.NATIVE_IPV4: _Words(

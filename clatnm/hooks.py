@@ -103,7 +103,7 @@ class Hooks:
 
 
 def _end(pid: int) -> None:
-    """End it and all that it has started. It has not been waited for, so its number is still its own."""
+    """End it and all that it has started and not let go."""
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
 

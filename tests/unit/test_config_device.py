@@ -104,3 +104,17 @@ def test_script_is_an_absolute_path(key: str) -> None:
         with pytest.raises(ConfigError) as caught:
             parse(f"{key} = {wrong}")
         assert caught.value.what == f"f.conf:2: {wrong!r} is no absolute path"
+
+
+def test_static_translator_has_scripts_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "static.d").mkdir()
+    (tmp_path / "clatnm.conf").write_text("[clatnm]\nscript-up = /all\n")
+    file = tmp_path / "static.d" / "er.conf"
+    text = "[clatnm]\nuplink = eth0\nprefix = 2001:db8:46::/96\n"
+    file.write_text(f"{text}script-up = /own\nscript-down = none\n")
+    (static,) = config.load(tmp_path, backends=()).statics
+    assert (static.script_up, static.script_down) == ("/own", "")
+    file.write_text(f"{text}script-up = own\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=())
+    assert caught.value.what == f"{file}:4: 'own' is no absolute path"
