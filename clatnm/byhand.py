@@ -122,13 +122,14 @@ class _Planner:
 
 def _check(wish: Wish, links: Mapping[str, Link]) -> None:
     """What can be told in plainer words than by failing later. ConfigError, TranslatorError."""
-    device = device_name(wish.uplink)
-    if device in links:
+    device, edge = device_name(wish.uplink), wish.choices.relay
+    beside = edge is not None and not edge.has_default and wish.choices.device not in (None, device)
+    if device in links and not beside:
         hint = f"stop the other one; or `clatnm set` the connection on {wish.uplink} to no"
         raise TranslatorError(f"{wish.uplink} has a translator already, on {device}", hint=hint)
-    if wish.choices.relay is not None:
+    if edge is not None:
         others = {address: name for name, link in links.items() for address in link.addresses4}
-        relay.check_link(wish.choices.relay, links[wish.uplink], others=others)
+        relay.check_link(edge, links[wish.uplink], others=others)
     for name, link in links.items():
         if wish.choices.clat_v4 in link.addresses4:
             raise ConfigError(f"{wish.choices.clat_v4} is in use on {name}", hint="choose another --clat-v4-addr")

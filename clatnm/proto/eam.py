@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from clatnm.errors import ParseError
 
 Mapping: TypeAlias = "tuple[IPv4Network, IPv6Network]"
-_Prefix: TypeAlias = "IPv4Network | IPv6Network"
 
 # Per prefix length, longest first: the bits to shift away, and for each prefix the one across with its suffix bits.
 _Lengths: TypeAlias = "list[tuple[int, dict[int, tuple[int, int, int]]]]"
 
-_RECORD = struct.Struct("!4sB16sB")
+# A mapping in numbers: IPv4 address and its suffix bits, IPv6 address and its.
+_Row: TypeAlias = "tuple[int, int, int, int]"
+
+_RECORD = struct.Struct("!IBQQB")
+_HALF = (1 << 64) - 1
 _SHOWN = 4
 
 
@@ -27,49 +30,56 @@ class EamTable:
     """
 
     def __init__(self, mappings: Iterable[Mapping] = ()) -> None:
-        self._mappings = tuple(mappings)
-        for mapping in self._mappings:
-            check_sizes(mapping)
-        for prefixes in ([v4 for v4, _ in self._mappings], [v6 for _, v6 in self._mappings]):
-            twice = _first_twice(prefixes)
-            if twice is not None:
-                raise ParseError(f"{twice} is mapped twice", hint="RFC 7757 section 3.2")
-        self._from_v4 = _index((v4, v6) for v4, v6 in self._mappings)
-        self._from_v6 = _index((v6, v4) for v4, v6 in self._mappings)
+        self._mappings: tuple[Mapping, ...] | None = tuple(mappings)
+        self._take(
+            tuple(
+                (int(v4.network_address), 32 - v4.prefixlen, int(v6.network_address), 128 - v6.prefixlen)
+                for v4, v6 in self._mappings
+            )
+        )
+
+    def _take(self, rows: tuple[_Row, ...]) -> None:
+        self._rows = rows
+        for row in rows:
+            if row[1] > row[3]:
+                check_sizes(_networks(row))
+        self._from_v4, self._from_v6 = _index(rows, 0), _index(rows, 2)
 
     def __iter__(self) -> Iterator[Mapping]:
+        if self._mappings is None:
+            self._mappings = tuple(map(_networks, self._rows))
         return iter(self._mappings)
 
     def __len__(self) -> int:
-        return len(self._mappings)
+        return len(self._rows)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, EamTable) and self._mappings == other._mappings)
+        return self is other or (isinstance(other, EamTable) and self._rows == other._rows)
 
     def __hash__(self) -> int:
-        return hash(self._mappings)
+        return hash(self._rows)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{v4} = {v6}" for v4, v6 in self._mappings[:_SHOWN])
+        shown = ", ".join(f"{v4} = {v6}" for v4, v6 in map(_networks, self._rows[:_SHOWN]))
         return f"EamTable({shown}{f' and {len(self) - _SHOWN} more' if len(self) > _SHOWN else ''})"
 
     def to_bytes(self) -> bytes:
         """All of it, to be handed to another process; `from_bytes` is the inverse."""
-        return b"".join(
-            _RECORD.pack(v4.network_address.packed, v4.prefixlen, v6.network_address.packed, v6.prefixlen)
-            for v4, v6 in self._mappings
-        )
+        return b"".join(_RECORD.pack(v4, s4, v6 >> 64, v6 & _HALF, s6) for v4, s4, v6, s6 in self._rows)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EamTable:
         """What `to_bytes` made. ParseError when it cannot have."""
         try:
-            return cls(
-                (IPv4Network((v4, length4)), IPv6Network((v6, length6)))
-                for v4, length4, v6, length6 in _RECORD.iter_unpack(data)
-            )
-        except (ValueError, struct.error) as error:
+            rows = tuple((v4, s4, high << 64 | low, s6) for v4, s4, high, low, s6 in _RECORD.iter_unpack(data))
+        except struct.error as error:
             raise ParseError(f"not a table of mappings: {error}") from None
+        if any(s4 > 32 or s6 > 128 or v4 & (1 << s4) - 1 or v6 & (1 << s6) - 1 for v4, s4, v6, s6 in rows):
+            raise ParseError("not a table of mappings: no such prefix")
+        table = cls()
+        table._mappings = None
+        table._take(rows)
+        return table
 
     def to_ipv6(self, address: IPv4Address) -> IPv6Address | None:
         """The mapped address, suffix bits kept, further bits zero (RFC 7757 3.3.1)."""
@@ -131,20 +141,18 @@ def _why(text: str, error: ValueError) -> str:
     return "its host bits are not zero" if "host bits" in str(error) else "as 192.0.2.1 = 2001:db8::c000:201"
 
 
-def _first_twice(prefixes: Sequence[_Prefix]) -> _Prefix | None:
-    seen = set()
-    for prefix in prefixes:
-        if prefix in seen:
-            return prefix
-        seen.add(prefix)
-    return None
+def _networks(row: _Row) -> Mapping:
+    v4, suffix4, v6, suffix6 = row
+    return IPv4Network((v4, 32 - suffix4)), IPv6Network((v6, 128 - suffix6))
 
 
-def _index(pairs: Iterable[tuple[IPv4Network | IPv6Network, IPv4Network | IPv6Network]]) -> _Lengths:
+def _index(rows: Iterable[_Row], side: int) -> _Lengths:
     """Prefixes by length, longest first; each hit is (address across, own suffix bits, suffix bits across)."""
     by_shift: dict[int, dict[int, tuple[int, int, int]]] = {}
-    for here, there in pairs:
-        shift = here.max_prefixlen - here.prefixlen
-        across = there.max_prefixlen - there.prefixlen
-        by_shift.setdefault(shift, {})[int(here.network_address) >> shift] = (int(there.network_address), shift, across)
+    for row in rows:
+        here, shift, there, across = row[side], row[side + 1], row[2 - side], row[3 - side]
+        prefixes = by_shift.setdefault(shift, {})
+        if here >> shift in prefixes:
+            raise ParseError(f"{_networks(row)[side // 2]} is mapped twice", hint="RFC 7757 section 3.2")
+        prefixes[here >> shift] = (there, shift, across)
     return sorted(by_shift.items())

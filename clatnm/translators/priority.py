@@ -23,9 +23,11 @@ class Priority:
         self._guard = host.guard(plan.ifindex, tripped=self._lost.set) if alone else None
 
     def protect(self, index: int) -> None:
-        """Once it is lost, our device with that index loses its address, before anybody asks."""
+        """Once it is lost, our device with that index loses its address and routes, before anybody asks."""
+        relay = self._plan.relay
+        address = relay.addresses[0] if relay is not None and relay.addresses else self._plan.clat_v4
         if self._guard is not None:
-            self._guard.protect(index, self._plan.clat_v4)
+            self._guard.protect(index, address)
 
     @property
     def lost(self) -> bool:

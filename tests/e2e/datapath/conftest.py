@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from clatnm.kernel.host import Host
 from clatnm.translators import available
+from tests.e2e.datapath.datacentre import Datacentre
 from tests.e2e.datapath.rig import BACKENDS, Clat, Rig, rigged
 
 
@@ -16,6 +18,13 @@ from tests.e2e.datapath.rig import BACKENDS, Clat, Rig, rigged
 def rig() -> Iterator[Rig]:
     """One for a whole module."""
     with rigged() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def centre(rig: Rig) -> Iterator[Datacentre]:
+    """A data centre on the module's rig."""
+    with contextlib.closing(Datacentre(rig)) as made:
         yield made
 
 

@@ -6,26 +6,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
+import re
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.datacentre import BOX_INSIDE, CLIENT, Datacentre, Site
-from tests.e2e.datapath.rig import DUMMY, Rig, children
+from tests.e2e.datapath.datacentre import CLIENT, Datacentre, Site
+from tests.e2e.datapath.rig import PREFIX
 from tests.e2e.datapath.traffic import PMTUDISC_DO
 from tests.lab.poll import eventually
+from tests.lab.system import VENV_BIN
 
 NARROW = 1280
-PROHIBITED, PORT_UNREACHABLE, FRAGMENTATION_NEEDED = (3, 13), (3, 3), (3, 4)
-
-
-@pytest.fixture(scope="module")
-def centre(rig: Rig) -> Iterator[Datacentre]:
-    with contextlib.closing(Datacentre(rig)) as made:
-        yield made
+FRAGMENTATION_NEEDED = (3, 4)
 
 
 @pytest.fixture(scope="module", params=["host", "router-of-10000"])
@@ -54,34 +49,15 @@ def test_services_are_reached_and_reach_out(centre: Datacentre, site: Site) -> N
             assert caller == str(site.addresses[0])  # address transparency is what all this is for
 
 
-def test_kernel_translates_alone_what_is_simple(centre: Datacentre, backend: str) -> None:
-    """With 10,000 mappings, and the process stopped: nothing gets there."""
-    if backend != "ebpf":
-        pytest.skip("without hooks the process translates everything")
-    site = centre.behind_host()
-    with centre.relay(backend, site) as service:
-        (worker,) = children(service.pid)
-        eventually(lambda: _hooked(centre), message="hooks on both devices")
-        traffic.ping(centre.client, address=str(site.addresses[-1]))
-        os.kill(worker, signal.SIGSTOP)
-        try:
-            for address in site.addresses:
-                traffic.ping(centre.client, address=str(address))
-                traffic.download(centre.client, traffic.MIB, server=address)
-        finally:
-            os.kill(worker, signal.SIGCONT)
-
-
-def _hooked(centre: Datacentre) -> bool:
-    """The device's hook comes last: what goes into it is not for the process any more."""
-    before = _into_process(centre)
-    traffic.ping(centre.box, address=str(CLIENT))
-    return _into_process(centre) == before
-
-
-def _into_process(centre: Datacentre) -> int:
-    (link,) = centre.rig.host.ip_json("-s", "link", "show", "clat-wan0")
-    return int(link["stats64"]["tx"]["packets"])
+def test_second_relay_of_the_same_mappings_is_refused_and_the_first_goes_on(centre: Datacentre, site: Site) -> None:
+    words = (str(VENV_BIN / "clatnm"), "translate", "--uplink", "wan0", "--plat-prefix", str(PREFIX), *site.options)
+    beside = ("--device", "clat-other", "--route", "198.51.100.0/24")
+    for options, told in (((), "has a translator already"), (beside, "in use on clat-wan0|File exists")):
+        result = centre.rig.host.run(*words, *options, check=False)
+        assert result.returncode != 0
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert re.search(told, line), line
+    traffic.ping(centre.client, address=str(site.addresses[0]))
 
 
 @pytest.mark.parametrize("size", [4000, 30000])
@@ -151,15 +127,3 @@ def test_narrow_network_is_told_both_ways(centre: Datacentre, site: Site) -> Non
             sending.send(bytes(NARROW - 20 - 28))
             assert len(traffic.hear(hearing).data) == NARROW - 20 - 28
     traffic.upload(centre.client, traffic.MIB // 4, server=address)
-
-
-def test_sender_that_is_not_mapped_is_told(centre: Datacentre, backend: str) -> None:
-    """RFC 7915 4.4: as a host behind the relay that nobody has given an IPv6 address."""
-    with centre.relay(backend, centre.behind_host(10)), traffic.udp4(centre.box) as sock:
-        sock.bind((str(BOX_INSIDE), 0))
-        sock.setsockopt(socket.IPPROTO_IP, traffic.IP_RECVERR, 1)
-        sock.connect((str(CLIENT), 9))
-        sock.send(b"who am I")
-        error = eventually(lambda: traffic.icmp_error(sock), message="Communication Prohibited")
-        assert error is not None
-        assert (error.kind, error.code, str(error.offender)) == (*PROHIBITED, DUMMY)

@@ -119,9 +119,11 @@ def test_host_pair_is_an_entry() -> None:
     "data",
     [
         pytest.param(b"\1", id="cut"),
-        pytest.param(bytes(4) + b"\x21" + bytes(16) + b"\0", id="length-33"),
-        pytest.param(b"\1\1\1\1\0" + bytes(17), id="host-bits"),
-        pytest.param(bytes(4) + b"\0" + bytes(16) + b"\x80", id="does-not-fit"),
+        pytest.param(bytes(4) + b"\x21" + bytes(16) + b"\x80", id="length-below-0"),
+        pytest.param(bytes(4) + b"\x20" + bytes(16) + b"\x81", id="length-below-0-of-ipv6"),
+        pytest.param(b"\1\1\1\1\x20" + bytes(16) + b"\x80", id="host-bits"),
+        pytest.param(bytes(4) + b"\x20" + bytes(16) + b"\0", id="does-not-fit"),
+        pytest.param(2 * (bytes(4) + b"\0" + bytes(17)), id="twice"),
     ],
 )
 def test_bytes_that_are_no_table_are_refused(data: bytes) -> None:
