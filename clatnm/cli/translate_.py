@@ -115,6 +115,8 @@ def _relay(arguments: argparse.Namespace) -> Relay | None:
         if arguments.address or arguments.route:
             raise ConfigError("an Edge Relay without mappings", hint="--eam V4=V6, or --eam-file FILE")
         return None
+    if arguments.clat_v6_addr is AddressKind.SHARED:
+        raise ConfigError("an Edge Relay shares no address", hint="--clat-v6-addr: one of its own, or none")
     told = [relay.read_mapping(text, where="--eam") for text in arguments.eam]
     for name in arguments.eam_file:
         try:

@@ -157,6 +157,7 @@ ONE = ("--eam", "192.0.2.1=2001:db8::1")
         pytest.param(("--route", "10.0.0.0/8"), "an Edge Relay without mappings", id="route-alone"),
         pytest.param((*ONE, "--route", "10.0.0.1/8"), "10.0.0.1/8 has host bits set", id="route-with-host-bits"),
         pytest.param((*ONE, "--mtu", "9"), "'9' is no MTU", id="mtu"),
+        pytest.param((*ONE, "--clat-v6-addr", "shared"), "an Edge Relay shares no address", id="shared"),
     ],
 )
 def test_translate_refuses_a_relay_that_cannot_be_in_one_line(
