@@ -15,8 +15,7 @@ from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel import tun
 from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
-from clatnm.model import Plan, Relay
-from clatnm.proto.eam import EamTable
+from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
 from clatnm.translators import bringup, device
 from clatnm.translators.hooks import DEVICE_INGRESS, ClsactHooks, TcxHooks, config
@@ -78,7 +77,7 @@ def _fault() -> str:
     if not os.access(tun.DEVICE, os.R_OK | os.W_OK):
         return f"{tun.DEVICE} cannot be opened"
     try:
-        for example in (replace(_EXAMPLE, shared=True), replace(_EXAMPLE, relay=Relay(mappings=EamTable())), _EXAMPLE):
+        for example in (replace(_EXAMPLE, shared=True), _EXAMPLE):
             Loaded(table, config(example, 0), names=tuple(table.programs)).close()
     except HostError as error:
         return str(error)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
-from ipaddress import collapse_addresses
+from ipaddress import IPv6Network, collapse_addresses
 from pathlib import Path
 
 from clatnm.errors import HostError
@@ -14,6 +15,7 @@ from clatnm.kernel import hearing
 from clatnm.kernel.furnish import Relaying, change_relay, furnish_relay
 from clatnm.kernel.host import Host
 from clatnm.model import Plan, Relay
+from clatnm.proto.eam import EamTable
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +65,14 @@ def relaying(plan: Plan, relay: Relay) -> Relaying:
         routes=relay.routes,
         metric=plan.metric,
         mtu_bytes=plan.ipv4_mtu_bytes,
-        taken_in=frozenset(collapse_addresses(v6 for _, v6 in relay.mappings)),
+        taken_in=_networks(relay.mappings),
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _networks(mappings: EamTable) -> frozenset[IPv6Network]:
+    """All that is mapped, in as few networks as can be. Remembered, since it is asked for at every change of a plan."""
+    return frozenset(collapse_addresses(v6 for _, v6 in mappings))
 
 
 def _forwards() -> bool:
