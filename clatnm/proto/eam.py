@@ -122,6 +122,8 @@ def parse_mapping(v4: str, v6: str) -> Mapping:
     except ValueError as error:
         raise ParseError(f"{v4!r} is no IPv4 address or prefix", hint=_why(v4, error)) from None
     try:
+        if "%" in v6:
+            raise ValueError("a scope is no part of what is routed")
         six = IPv6Network(v6)
     except ValueError as error:
         raise ParseError(f"{v6!r} is no IPv6 address or prefix", hint=_why(v6, error)) from None

@@ -91,6 +91,7 @@ def build(*texts: str, addresses: tuple[str, ...] = ()) -> Callable[[], Relay]:
         pytest.param(build("192.0.2.1"), "eam:1: '192.0.2.1' is no mapping", id="half"),
         pytest.param(build("a=b"), "eam:1: 'a' is no IPv4 address or prefix", id="no-ipv4"),
         pytest.param(build("192.0.2.1=x"), "eam:1: 'x' is no IPv6 address or prefix", id="no-ipv6"),
+        pytest.param(build("192.0.2.1=2001:db8::1%eth0"), "'2001:db8::1%eth0' is no IPv6 address", id="scope"),
         pytest.param(build("192.0.2.1/24=2001:db8::/96"), "its host bits are not zero", id="host-bits"),
         pytest.param(build("192.0.2.0/33=2001:db8::/96"), "eam:1: '192.0.2.0/33' is no IPv4", id="length"),
         pytest.param(build("192.0.2.0/24=2001:db8::/121"), "does not fit into", id="rfc7757-3.1-too-long"),
