@@ -87,14 +87,14 @@ def _plan(this: Case, world: World, *, taken: Taken, own: list[Running]) -> Plan
 
 
 def _in_use(static: Static, this: Case, taken: Taken) -> str:
-    """An address that it is to have, and somebody else on this host has; "" if there is none."""
+    """An address that it is to have, or that its prefix stands for, and this host has itself; "" if there is none."""
     relay, chosen = static.choices.relay, static.choices.clat_v4
-    if relay is None:
-        return str(chosen) if chosen in taken.addresses else ""
-    hosts = () if this.link is None else this.link.addresses6
-    mapped = (own.address for own in hosts if relay.mappings.to_ipv4(own.address) is not None)
-    given = (address for address in relay.addresses if address in taken.addresses)
-    return next((str(address) for address in (*mapped, *given)), "")
+    hosts = [] if this.link is None else [own.address for own in this.link.addresses6]
+    own6 = (address for address in hosts if address in static.prefix)
+    mapped = (address for address in hosts if relay is not None and relay.mappings.to_ipv4(address) is not None)
+    given = relay.addresses if relay is not None else () if chosen is None else (chosen,)
+    own4 = (address for address in given if address in taken.addresses)
+    return next((str(address) for address in (*own6, *mapped, *own4)), "")
 
 
 def _held(run: Running, this: Case, world: World) -> bool:

@@ -109,6 +109,11 @@ def test_static_translator_has_its_reasons(
 IN_USE: dict[str, tuple[Static, Link, str]] = {
     "clat-v4": (a_static(clat_v4=IPv4Address("192.0.0.1")), a_link("lo", index=1, ipv4=("192.0.0.1",)), "192.0.0.1"),
     "service-address": (a_static(relay=SOME), a_link("lo", index=1, ipv4=("192.0.2.1",)), "192.0.2.1"),
+    "prefix-of-the-link-itself": (
+        replace(a_static(), prefix=IPv6Network("2001:db8::/32")),
+        a_link("eth0", ipv6=("fe80::5/64", "2001:db8:a::5/64")),
+        "2001:db8:a::5",
+    ),
     "mapped-address-is-the-hosts-own": (
         a_static(relay=SOME),
         a_link("eth0", ipv6=("fe80::5/64", "2001:db8:a::c000:201/64")),
