@@ -53,6 +53,7 @@ def test_vpn_with_an_ipv4_far_end_takes_everything_and_lives_by_the_clat(joined:
 
 def test_vpn_that_is_up_before_the_clat_gets_its_far_end_too(clean_lab: Lab, office: Vpn) -> None:
     """The route comes with the translator, here after it had gone."""
+    clean_lab.a.dns("plain")  # a DNS64 would tell the prefix as soon as the router does not
     joined = clat.join(clean_lab)
     office.add()
     office.up()
