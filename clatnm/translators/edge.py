@@ -14,6 +14,7 @@ from clatnm.errors import HostError
 from clatnm.kernel import hearing
 from clatnm.kernel.furnish import Relaying, change_relay, furnish_relay
 from clatnm.kernel.host import Host
+from clatnm.kernel.netlink import reported
 from clatnm.model import Plan, Relay
 from clatnm.proto.eam import EamTable
 
@@ -24,7 +25,8 @@ _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 def furnish(plan: Plan, relay: Relay) -> int:
     """Make the device ready to be used, and have it used. Its ifindex; HostError."""
-    index = socket.if_nametoindex(plan.device)
+    with reported(f"cannot set up {plan.device}"):
+        index = socket.if_nametoindex(plan.device)
     furnish_relay(index, relaying(plan, relay), mtu_bytes=plan.ipv6_mtu_bytes)
     if not relay.addresses and not _forwards():
         log.warning(

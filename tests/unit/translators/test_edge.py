@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from clatnm.errors import HostError
 from clatnm.kernel import hearing
 from clatnm.kernel.furnish import Relaying
 from clatnm.model import Plan, Relay
@@ -82,6 +83,12 @@ def test_start_refused_at_any_step_leaves_nothing(machine: FakeMachine, told: li
         assert not any(machine.left())
 
     run_virtual(scene())
+
+
+def test_device_that_is_gone_again_is_the_hosts_word(machine: FakeMachine) -> None:
+    """The process died at once, say; `machine` has no such device."""
+    with pytest.raises(HostError, match="cannot set up clat-wlan0: No such device"):
+        edge.furnish(HOST, _relay(HOST))
 
 
 def test_clat_is_told_nothing_of_this(machine: FakeMachine, told: list[tuple[Any, ...]]) -> None:
