@@ -38,14 +38,14 @@ def in_zone(firewalld: Firewalld, zone: str) -> None:
 def test_device_is_where_its_uplink_is(joined: Joined) -> None:
     lab, host = joined.lab, joined.host
     clat_v6 = clat.connection(joined.daemon)["translator"]["clat_v6"]
-    assert inbound.call(lab, clat_v6)
+    eventually(lambda: inbound.call(lab, clat_v6), message="a call is let in")
     with Firewalld(host) as firewalld:
         in_zone(firewalld, "public")
         clat.ping(host)
         clat.download(host, clat.MIB)
         assert not inbound.call(lab, clat_v6)
         firewalld.cmd("--zone=public", f"--add-port={inbound.PORT}/tcp")
-        assert inbound.call(lab, clat_v6)
+        eventually(lambda: inbound.call(lab, clat_v6), message="a call is let in")
 
         firewalld.cmd("--zone=drop", f"--change-interface={UPLINK}")
         in_zone(firewalld, "drop")
@@ -56,7 +56,7 @@ def test_device_is_where_its_uplink_is(joined: Joined) -> None:
 
         firewalld.cmd("--zone=trusted", f"--change-interface={UPLINK}")
         in_zone(firewalld, "trusted")
-        assert inbound.call(lab, clat_v6)
+        eventually(lambda: inbound.call(lab, clat_v6), message="a call is let in")
 
         firewalld.cmd("--reload")
         in_zone(firewalld, firewalld.zone(UPLINK) or "public")

@@ -117,14 +117,14 @@ def test_shared_address_needs_no_rule_either(joined: Joined) -> None:
 def test_host_that_drops_what_it_does_not_know(joined: Joined, backend: str) -> None:
     clat_v6 = use(joined, backend, "dedicated")
     with inbound.service(joined.host):
-        assert inbound.call(joined.lab, clat_v6)
+        eventually(lambda: inbound.call(joined.lab, clat_v6), message="a call is let in")
         joined.host.nft(DROP_ALL)
         joined.lab.a.ip("neigh", "flush", "dev", "lan")
         works(joined)
         # Whoever comes by IPv4, comes by our device: what is said about the uplink does not let them in.
         assert not inbound.call(joined.lab, clat_v6)
         joined.host.nft('add rule inet strict input iifname "clat-*" tcp dport 8888 accept\n')
-        assert inbound.call(joined.lab, clat_v6)
+        eventually(lambda: inbound.call(joined.lab, clat_v6), message="a call is let in")
         joined.host.nft(NO_IPV6)
         works(joined)
 
@@ -153,7 +153,7 @@ def test_ufw_needs_no_rule(joined: Joined) -> None:
     host = joined.host
     clat_v6 = clat.connection(joined.daemon)["translator"]["clat_v6"]
     with inbound.service(host):
-        assert inbound.call(joined.lab, clat_v6)
+        eventually(lambda: inbound.call(joined.lab, clat_v6), message="a call is let in")
         host.run("ufw", "default", "deny", "incoming")
         host.run("ufw", "default", "deny", "routed")
         host.run("ufw", "--force", "enable", timeout_s=60)
@@ -163,7 +163,7 @@ def test_ufw_needs_no_rule(joined: Joined) -> None:
             works(joined)
             assert not inbound.call(joined.lab, clat_v6)
             host.run("ufw", "allow", "8888/tcp")
-            assert inbound.call(joined.lab, clat_v6)
+            eventually(lambda: inbound.call(joined.lab, clat_v6), message="a call is let in")
             host.run("ufw", "delete", "allow", "8888/tcp")
             assert joined.daemon.stop() == 0
             assert host.run("ufw", "status", "numbered").stdout == before
