@@ -14,14 +14,16 @@ For all others, `--lab-root forky` says whose NetworkManager it is. Results have
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab import trees
+from tests.lab import networkd, trees
 from tests.lab.lab import Lab
+from tests.lab.networkd import Networkd
 from tests.lab.poll import EventuallyError
 from tests.lab.requirements import LAB_TOOLS, NAMESPACE_TOOLS, missing
 
@@ -39,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(trees.RECIPES),
         help="whose NetworkManager runs in the lab, where a test does not choose (default: the machine's)",
     )
+    parser.addoption(
+        "--lab-manager",
+        choices=("NetworkManager", "networkd"),
+        default="NetworkManager",
+        help="who manages the host's links, for tests that leave it to `clat.join`",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +60,32 @@ def own_lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def clean_lab(lab: Lab) -> Iterator[Lab]:
+def clean_lab(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.reset()
-    yield lab
-    for daemon in lab.host.daemons:
-        daemon.kill()
+    with contextlib.ExitStack() as stack:
+        if request.config.getoption("--lab-manager") == "networkd":
+            stack.enter_context(managed_by_networkd(lab, request.node))
+        yield lab
+        for daemon in lab.host.daemons:
+            daemon.kill()
+
+
+@contextlib.contextmanager
+def managed_by_networkd(lab: Lab, test: pytest.Item) -> Iterator[Networkd]:
+    """networkd in NetworkManager's place, with no link managed yet; it is `lab.host.networkd` meanwhile."""
+    if lab.host.networkd is not None:
+        yield lab.host.networkd
+        return
+    missing = Networkd.missing(lab.host)
+    if missing:
+        pytest.skip(missing)
+    with Networkd(lab.host) as running:
+        test.user_properties.append((networkd.PROPERTY, str(running.version)))
+        lab.host.networkd = running
+        try:
+            yield running
+        finally:
+            lab.host.networkd = None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -156,7 +157,8 @@ class Host(System):
             self._plugs.pop(uplink, None)
         for family in ("-4", "-6"):
             # A route may go by itself between being listed and being removed, and that ends the flush.
-            eventually(lambda: (self.ip(family, "route", "flush", "table", "main"), True), message="no routes")
+            flush = functools.partial(self.run, "ip", family, "route", "flush", "table", "main")
+            eventually(flush, message="no routes")
             extra = {rule["priority"] for rule in self.ip_json(family, "rule")} - {0, 32766, 32767}
             for priority in extra:
                 self.ip(family, "rule", "del", "priority", str(priority))
@@ -167,11 +169,12 @@ class Host(System):
 
     def _restore_sysctls(self) -> None:
         now = snapshot.sysctls(self)
-        # The uplinks' own switches are NetworkManager's business, apart from those `dad` sets.
         changed = [
             f"{name}={value}"
             for name, value in self._start_sysctls.items()
-            if now.get(name, value) != value and (".conf.up" not in name or name.endswith(".accept_dad"))
+            # The uplinks' own switches are NetworkManager's business, apart from those `dad` or networkd sets.
+            if now.get(name, value) != value
+            and (".conf.up" not in name or name.endswith((".accept_dad", ".promote_secondaries")))
         ]
         if changed:
             self.run("sysctl", "-qw", *changed)

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import pytest
 
 from tests.lab.host import Host
 from tests.lab.poll import eventually
@@ -24,6 +27,9 @@ PROPERTY = "systemd-networkd"
 """What tests call its version in what `--junitxml` writes."""
 _BUS = "org.freedesktop.DBus"
 _NAME_HAS_OWNER = (_BUS, "/org/freedesktop/DBus", _BUS, "NameHasOwner")
+# What a profile may have that a .network file has, too.
+_TRANSLATED = frozenset({"connection.autoconnect", "ipv4.method", "ipv6.method", "ipv6.addr-gen-mode"})
+_DHCP = {"auto": "ipv4", "disabled": "no"}
 PLAIN = """\
 [Match]
 Name={interface}
@@ -40,6 +46,7 @@ class Networkd:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._service: Service | None = None
+        self._profiles: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Networkd:
         self._host.nm_stop()
@@ -84,6 +91,26 @@ class Networkd:
         path = self.write(f"20-{interface}.network", PLAIN.format(interface=interface, dhcp=dhcp) + extra)
         self.reload()
         return path
+
+    def add_profile(self, name: str, interface: str, settings: Mapping[str, object]) -> None:
+        """What `System.add_profile` is for NetworkManager; a skip where a setting is NetworkManager's alone."""
+        others = sorted(settings.keys() - _TRANSLATED)
+        method = settings["ipv4.method"]
+        if others or method not in _DHCP or settings["ipv6.method"] != "auto":
+            pytest.skip(f"systemd-networkd has no {', '.join(others) or 'such method'} of NetworkManager's")
+        self._profiles[name] = PLAIN.format(interface=interface, dhcp=_DHCP[str(method)]), interface
+
+    def up(self, name: str) -> None:
+        """Apply it and wait until there is IPv6."""
+        text, interface = self._profiles[name]
+        self.write(f"{name}.network", text)
+        self.reload()
+        eventually(lambda: self._host.has_ipv6(interface), timeout_s=30, message=f"IPv6 on {interface}")
+
+    def down(self, name: str) -> None:
+        """Give the link up."""
+        self._host.path(f"{FILES}/{name}.network").unlink()
+        self.reload()
 
     def write(self, name: str, text: str) -> Path:
         """Write a file below networkd's directory (`20-up0.network.d/off.conf`); it counts after `reload`."""

@@ -7,11 +7,17 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.lab.namespace import PYTHON, SYSTEM_PATH, Namespace, clean_environment
 from tests.lab.poll import eventually
 from tests.lab.process import Service
 from tests.lab.session import LabError, Session
+
+if TYPE_CHECKING:
+    from tests.lab.networkd import Networkd
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VENV_BIN = Path(PYTHON).parent
@@ -67,6 +73,8 @@ class System(Namespace):
         self._bus: Service | None = None
         self._nm: Service | None = None
         self._nm_extra = ""
+        self.networkd: Networkd | None = None
+        """Who manages the links, if that is not NetworkManager."""
         self._holder = self._hold()
         self.run(PYTHON, "-I", HOSTROOT, str(session.directory), str(root))
 
@@ -170,6 +178,8 @@ class System(Namespace):
         return self.nmcli("-t", "-f", "RUNNING", "general").stdout.strip() in ("starting", "running")
 
     def nmcli(self, *argv: str, check: bool = True, timeout_s: float = 40.0) -> subprocess.CompletedProcess[str]:
+        if self.networkd is not None and not self.nm_running:
+            pytest.skip(f"NetworkManager's alone: nmcli {' '.join(argv[:2])}")
         return self._run(self._in_root("nmcli", *argv), check=check, timeout_s=timeout_s)
 
     def nm_log(self, *, lines: int = 0) -> str:
@@ -225,6 +235,9 @@ class System(Namespace):
             **(settings or {}),
             **{key.replace("_", ".", 1).replace("_", "-"): value for key, value in short.items()},
         }
+        if self.networkd is not None and not self.nm_running:
+            self.networkd.add_profile(name, iface, wanted)
+            return
         self.nmcli("connection", "add", "type", "ethernet", "con-name", name, "ifname", iface, *_flat(wanted))
 
     def modify(self, name: str, settings: Mapping[str, object]) -> None:
@@ -241,9 +254,15 @@ class System(Namespace):
 
     def up(self, name: str, *, wait_s: int = 30) -> None:
         """Activate a profile and wait until NetworkManager calls it activated. `wait_s=0`: only ask."""
+        if self.networkd is not None and not self.nm_running:
+            self.networkd.up(name)
+            return
         self.nmcli("--wait", str(wait_s), "connection", "up", name)
 
     def down(self, name: str) -> None:
+        if self.networkd is not None and not self.nm_running:
+            self.networkd.down(name)
+            return
         self.nmcli("connection", "down", name)
 
     # Back to the start

@@ -8,20 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.daemon import Daemon
+from tests.lab.fixtures import managed_by_networkd
 from tests.lab.lab import Lab
-from tests.lab.networkd import PROPERTY, Networkd
+from tests.lab.networkd import Networkd
 from tests.lab.poll import eventually
 
 
 @pytest.fixture
 def networkd(clean_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Networkd]:
     """networkd in NetworkManager's place; no link is managed yet."""
-    missing = Networkd.missing(clean_lab.host)
-    if missing:
-        pytest.skip(missing)
     clean_lab.host.dad(False)
-    with Networkd(clean_lab.host) as running:
-        request.node.user_properties.append((PROPERTY, str(running.version)))
+    with managed_by_networkd(clean_lab, request.node) as running:
         yield running
 
 
