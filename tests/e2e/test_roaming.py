@@ -37,7 +37,9 @@ def test_roaming_by_short_carrier_flaps_always_ends_right(clean_lab: Lab) -> Non
         assert clat.connection(daemon)["translator"]["clat_v6"].startswith("2001:db8:a:")
         waiting = len(clat.spares(host))  # a process for the next start may wait already, or not yet: one descriptor
         usual.append((clat.descriptors(daemon.pid) - waiting, len(host.processes()) - waiting))
-    assert usual[-1] == usual[0]
+    (files, processes), (most, as_many) = usual[-1], usual[0]
+    assert files <= most + 1, usual  # an ear that is open for a while may be there or not
+    assert processes == as_many, usual
     assert len(clat.translators(host)) == 1
     assert clat.devices(host) == {"lo", "up0", "up1", "clat-up0"}
     assert lab.a.processes()

@@ -155,6 +155,7 @@ class Host(System):
             self.run("tc", "qdisc", "del", "dev", uplink, "clsact", check=False)
         for uplink in lost:
             self._plugs.pop(uplink, None)
+        self.ip("addr", "flush", "dev", "lo", "scope", "global")
         for family in ("-4", "-6"):
             # A route may go by itself between being listed and being removed, and that ends the flush.
             flush = functools.partial(self.run, "ip", family, "route", "flush", "table", "main")
