@@ -130,8 +130,8 @@ class Firewalld:
         if not zone:  # the default zone has whoever is in none
             await self._leave(bus, device, own)
             return
+        self._placed[device] = zone  # before it is: should we end meanwhile, it has to leave
         await self._ask(bus, "changeZoneOfInterface", zone, device)
-        self._placed[device] = zone
         log.info("firewalld: %s is in zone %s, as %s is", device, zone, uplink)
 
     async def _leave(self, bus: Bus, device: str, zone: str) -> None:
