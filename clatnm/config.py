@@ -120,14 +120,17 @@ def kept(settings: Settings, before: Settings) -> Settings:
     return replace(settings, statics=statics)
 
 
-def check_uplinks(settings: Settings, there: Collection[str], *, before: Settings | None = None) -> None:
-    """ConfigError when the uplink of a static translator that was not in `before` is not among `there`."""
+def missing_uplinks(settings: Settings, there: Collection[str], *, before: Settings | None = None) -> list[str]:
+    """A line about each static translator that was not in `before` and whose uplink is not among `there`.
+
+    That is no mistake in the file: at boot, or with an adapter in a drawer, it comes later or not at all.
+    """
     known = {static.name: static.uplink for static in before.statics} if before else {}
-    for static in settings.statics:
-        missing = static.uplink not in there and not static.hotplug
-        if missing and known.get(static.name) != static.uplink:
-            what = f"{static.told_at}: there is no interface '{static.uplink}'"
-            raise ConfigError(what, hint="see: ip link; if it comes later: hotplug = yes")
+    return [
+        f"{static.told_at}: there is no interface '{static.uplink}' (waiting for it; see: ip link)"
+        for static in settings.statics
+        if static.uplink not in there and known.get(static.name) != static.uplink
+    ]
 
 
 def _files(directory: Path) -> list[Path]:

@@ -72,7 +72,7 @@ class Daemon:
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
-        config.check_uplinks(self._settings, _interfaces())
+        self._tell_missing(before=None)
         self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set, backends=tuple(BACKENDS))
         await clean_first(self._host)
@@ -128,15 +128,19 @@ class Daemon:
     def reload(self) -> str:
         try:
             settings = config.load(self._config_dir, backends=tuple(BACKENDS))
-            config.check_uplinks(settings, _interfaces(), before=self._settings)
         except ConfigError as error:
             log.warning("%s; keeping the last good configuration", error)
             return str(error)
-        before, self._settings = self._settings.statics, config.kept(settings, self._settings)
-        self._supervisor.forgive(static.key for static in self._settings.statics if static not in before)
+        before, self._settings = self._settings, config.kept(settings, self._settings)
+        self._tell_missing(before=before)
+        self._supervisor.forgive(static.key for static in self._settings.statics if static not in before.statics)
         log.info("configuration read again")
         self._wake.set()
         return ""
+
+    def _tell_missing(self, *, before: Settings | None) -> None:
+        for line in config.missing_uplinks(self._settings, _interfaces(), before=before):
+            log.warning("%s", line)
 
     def _on_resume(self, why: str) -> None:
         log.debug("the machine woke up (%s): any link may be on another network", why)

@@ -158,8 +158,6 @@ class Static:
     """The network's translation prefix: that of a NAT64, or of a SIIT-DC border relay (RFC 7755)."""
     choices: Choices = Choices()
     backend: str = "auto"
-    hotplug: bool = False
-    """The uplink may be missing, and come later."""
     script_up: str = ""
     script_down: str = ""
     told_at: str = ""

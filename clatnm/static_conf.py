@@ -26,7 +26,7 @@ from clatnm.proto.eam import host_pair
 from clatnm.proto.nat64 import parse_prefix
 from clatnm.relay import Told
 
-_OWN_KEYS: Final = ("addresses", "backend", "eam-file", "hotplug", "prefix", "routes", "uplink")
+_OWN_KEYS: Final = ("addresses", "backend", "eam-file", "prefix", "routes", "uplink")
 KEYS: Final = tuple(sorted((*config_device.READERS, *config_device.SCRIPTS, *_OWN_KEYS)))
 _SECTIONS: Final = ("clatnm", "eam")
 _FORM: Final = "the form is: [clatnm], then key = value; [eam], then IPv4 = IPv6"
@@ -35,7 +35,6 @@ _LISTS: Final = frozenset({"addresses", "routes"})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _INTERFACE: Final = re.compile(r"[^\s/:%]{1,15}")
 _COMMENT: Final = re.compile(r"(^|\s)[#;].*")
-_FLAGS: Final = {**dict.fromkeys(("no", "off", "false", "0"), False), **dict.fromkeys(("yes", "on", "true", "1"), True)}
 _NONE: Final = "none"
 _OWN_PREFIX: Final = f"{DEVICE_PREFIX}s-"
 _MAX_TOLD: Final = 200  # characters of a mistake; values can be of any length
@@ -146,7 +145,6 @@ def _understand(file: _File, *, name: str, backends: Sequence[str], backend: str
         prefix=prefix,
         choices=_with_routes(choices, file, prefix),
         backend=_backend(file, backends, backend),
-        hotplug=_flag(file, "hotplug"),
         script_up=_script(file, "script-up"),
         script_down=_script(file, "script-down"),
         told_at=file.where("uplink"),
@@ -282,15 +280,6 @@ def _script(file: _File, key: str) -> str:
         return "" if word is None else config_device.script(word.text)
     except ConfigError as error:
         raise _fault(file.where(key), error.what, error.hint) from None
-
-
-def _flag(file: _File, key: str) -> bool:
-    word = file.one(key)
-    if word is None:
-        return False
-    if word.text.lower() not in _FLAGS:
-        raise _fault(word.where, f"{word.text!r} is neither yes nor no", "yes or no")
-    return _FLAGS[word.text.lower()]
 
 
 def check_together(files: Sequence[Read], taken: Mapping[tuple[str, object], str] | None = None) -> None:

@@ -133,7 +133,6 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "clat-v6": ("clat-v6-addr = fe80::1\n", 4, "no translator can have the address fe80::1", "dedicated"),
     "clat-v6-in-prefix": ("clat-v6-addr = 2001:db8:46::1\n", 4, "2001:db8:46::1 lies in the prefix", "uplink"),
     "backend": ("backend = magic\n", 4, "unknown backend 'magic'", "one of: auto, ebpf, tun"),
-    "hotplug": ("hotplug = maybe\n", 4, "'maybe' is neither yes nor no", "yes or no"),
     "address": ("addresses = 192.0.2.1, x\n", 4, "'x' is no IPv4 address", "commas"),
     "no-address": ("addresses =\n", 4, "'addresses' has no value", FORM),
     "address-unmapped": ("addresses = 192.0.2.2\n[eam]\n192.0.2.1 = 2001:db8:1::1\n", 4, "192.0.2.2 is not mapped", ""),
@@ -316,23 +315,16 @@ def test_table_that_is_missing_is_a_mistake(directory: Path) -> None:
         config.load(directory, backends=BACKENDS)
 
 
-def test_missing_uplink_is_a_mistake_where_it_is_new(directory: Path) -> None:
+def test_missing_uplink_is_told_once(directory: Path) -> None:
     path = write(directory, "a.conf", HEAD)
     before = config.load(directory, backends=BACKENDS)
-    config.check_uplinks(before, {"eth0"})
-    with pytest.raises(ConfigError) as caught:
-        config.check_uplinks(before, {"lo"})
-    assert caught.value.what == f"{path}:2: there is no interface 'eth0'"
-    assert "hotplug = yes" in caught.value.hint
-    config.check_uplinks(before, {"lo"}, before=before)  # it was there when it was read first
+    assert config.missing_uplinks(before, {"eth0"}) == []
+    (line,) = config.missing_uplinks(before, {"lo"})
+    assert line.startswith(f"{path}:2: there is no interface 'eth0' (")
+    assert config.missing_uplinks(before, {"lo"}, before=before) == []
     write(directory, "a.conf", HEAD.replace("eth0", "eth1"))
-    with pytest.raises(ConfigError, match="there is no interface 'eth1'"):
-        config.check_uplinks(config.load(directory, backends=BACKENDS), {"lo"}, before=before)
-
-
-def test_uplink_that_comes_later_may_be_missing(directory: Path) -> None:
-    write(directory, "a.conf", f"{HEAD}hotplug = yes\n")
-    config.check_uplinks(config.load(directory, backends=BACKENDS), set())
+    (line,) = config.missing_uplinks(config.load(directory, backends=BACKENDS), {"lo"}, before=before)
+    assert "there is no interface 'eth1'" in line
 
 
 def test_ten_thousand_mappings_are_read_in_a_moment(directory: Path) -> None:

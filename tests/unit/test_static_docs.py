@@ -43,4 +43,4 @@ def test_installed_example_shows_every_key_with_its_default() -> None:
     assert set(re.findall(r"^([\w-]+) = ", active, re.MULTILINE)) == set(static_conf.KEYS)
     without_file = "".join(line for line in active.splitlines(keepends=True) if not line.startswith("eam-file"))
     shown = read(without_file).static
-    assert (shown.choices, shown.backend, shown.hotplug) == (plain.choices, plain.backend, plain.hotplug)
+    assert (shown.choices, shown.backend) == (plain.choices, plain.backend)
