@@ -1,12 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Backend → why it does not work here, or nothing: as the daemon finds out, in JSON on standard output."""
+"""Backend → why it does not work here, or nothing: as the daemon finds out, in JSON on standard output.
+
+`relay` is no backend: it tells of an Edge Relay's programs, which no daemon tries before it needs them.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
+from clatnm.errors import HostError
 from clatnm.kernel.host import Host
-from clatnm.translators import available
+from clatnm.model import Relay
+from clatnm.proto.eam import EamTable
+from clatnm.translators import available, ebpf
+from clatnm.translators.hooks import ClsactHooks
+
+_HOST = (IPv4Network("192.0.2.1/32"), IPv6Network("2001:db8:1::1/128"))
+_PREFIX = (IPv4Network("198.51.100.0/24"), IPv6Network("2001:db8:2::/120"))
+
+
+def relay_fault(host: Host) -> str:
+    """Why programs that look up hosts and prefixes do not load; "" if they do."""
+    relay = Relay(mappings=EamTable((_HOST, _PREFIX)))
+    try:
+        for link_address in (None, bytes(6)):
+            plan = replace(ebpf._EXAMPLE, relay=relay, link_address=link_address)
+            ClsactHooks(host)._load(plan, keep=None).close()
+    except HostError as error:
+        return str(error)
+    return ""
+
 
 if __name__ == "__main__":
-    print(json.dumps({name: backend.probe() for name, backend in available(Host()).items()}))
+    this = Host()
+    found = {name: backend.probe() for name, backend in available(this).items()}
+    print(json.dumps({**found, "relay": relay_fault(this)}))

@@ -101,6 +101,7 @@ def loads(found: dict[str, str]) -> None:
     assert found["ebpf-clsact"] == "", found
     assert found["tun"] == "", found
     assert (found["ebpf"] == "") is has_tcx(), found
+    assert found["relay"] == "", found
 
 
 def carries(report: Report, rig: Rig, backend: str) -> None:
