@@ -16,12 +16,12 @@ from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.model import Mode
 from clatnm.uplinks import networkd
-from clatnm.uplinks.networkd import Networkd
 from clatnm.uplinks.networkd_objects import NETWORKD, NETWORKD_PATH
 from tests.unit.aio import run, until
 from tests.unit.private_bus import PrivateBus
 from tests.unit.uplinks.fake_networkd import LINK, FakeNetworkd, Variant
-from tests.unit.uplinks.fake_networkmanager import forge, round_trip
+from tests.unit.uplinks.fake_networkmanager import forge
+from tests.unit.uplinks.networkd_follower import Follower
 
 pytestmark = pytest.mark.usefixtures("private_bus")
 
@@ -30,33 +30,6 @@ pytestmark = pytest.mark.usefixtures("private_bus")
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networkd, "_RETRY_S", 0.01)
     monkeypatch.setattr(networkd, "_PAUSE_S", 0.001)
-
-
-class Follower:
-    """networkd as the daemon has it: what it told at each change."""
-
-    def __init__(self, directory: Path) -> None:
-        self.manager = Networkd(directories=[directory])
-        self.history: list[list[str]] = []
-        self.buses: list[Bus] = []
-
-    async def attach(self) -> None:
-        bus = await Bus.connect()
-        self.buses.append(bus)
-        await self.manager.attach(bus, lambda: self.history.append(self.interfaces()))
-
-    def interfaces(self) -> list[str]:
-        return [uplink.interface for uplink in self.manager.uplinks()]
-
-    def modes(self) -> list[Mode | None]:
-        return [uplink.mode for uplink in self.manager.uplinks()]
-
-    async def sees(self, *interfaces: str) -> None:
-        await until(lambda: self.interfaces() == list(interfaces))
-
-    async def has_heard(self) -> None:
-        """Return when all signals sent so far have arrived."""
-        await round_trip(self.buses[-1])
 
 
 Scene = Callable[[FakeNetworkd, Follower], Awaitable[None]]
