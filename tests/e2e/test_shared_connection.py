@@ -58,6 +58,8 @@ def box(quick_lab: Lab, place: Namespace) -> Iterator[Namespace]:
     """A container, as container engines make them: a cable to the host, forwarding, a masquerading rule."""
     host = quick_lab.host
     host.ip("link", "add", "box0", "type", "veth", "peer", "name", "eth0", "netns", place.netns)
+    # As the packages of container engines have it: else NetworkManager may take the address away again.
+    eventually(lambda: host.nmcli("device", "set", "box0", "managed", "no"), message="NetworkManager knows the device")
     host.ip("-batch", "-", stdin="addr add 172.17.0.1/16 dev box0\nlink set box0 up\n")
     place.ip("-batch", "-", stdin="addr add 172.17.0.2/16 dev eth0\nlink set eth0 up\n")
     place.ip("route", "add", "default", "via", "172.17.0.1")
