@@ -41,7 +41,7 @@ class Matrix:
     prop: str
     """What a test calls the version in its report."""
     runs: Mapping[str, Sequence[str]]
-    """Arguments for pytest."""
+    """Arguments for pytest: where the tests are, then options."""
     ignored: Sequence[str] = ()
     mixed: str = ""
     """The run whose tests choose their versions themselves."""
@@ -96,8 +96,8 @@ class Matrix:
         found = (case for run, report in reports.items() for case in self.cases(run, report))
         return head + mark + "\n" + self.table(found)
 
-    def _pytest(self, run: str) -> bool:
-        """Run the tests, and keep the report if there is one. True when all went well."""
+    def _pytest(self, run: str, files: Sequence[str]) -> bool:
+        """Run the tests, or those in `files` again, and keep the report if there is one. True when all went well."""
         fresh = self._reports / f".{run}.new"
         ignored = [f"--ignore={path}" for path in self.ignored]
         together: tuple[str, ...] = ()
@@ -105,10 +105,14 @@ class Matrix:
             cpus = len(os.sched_getaffinity(0))
             together = ("-n", str(min(cpus, 4)), "--dist=loadfile", "--no-loadscope-reorder")
         options = ("-q", "-m", "lab", *together, f"--junitxml={fresh}", *ignored)
-        command = [sys.executable, "-m", "pytest", *options, *self.runs[run]]
+        everywhere, *chosen = self.runs[run]
+        command = [sys.executable, "-m", "pytest", *options, *(files or [everywhere]), *chosen]
         status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
         if status not in (0, 1):  # interrupted, or no tests at all
             raise SystemExit(f"error: {run}: pytest ended with status {status}")
+        if files and self._report(run).exists():
+            before, after = (path.read_text(encoding="utf-8") for path in (self._report(run), fresh))
+            fresh.write_text(merged(before, after), encoding="utf-8")
         fresh.replace(self._report(run))
         return status == 0
 
@@ -119,8 +123,12 @@ class Matrix:
     def _report(self, run: str) -> Path:
         return self._reports / f"{run}.xml"
 
-    def main(self, names: Sequence[str]) -> int:
-        """Run what was asked for and write the page; the exit status."""
+    def main(self, words: Sequence[str]) -> int:
+        """Run what was asked for and write the page; the exit status.
+
+        Words with a slash are files: their tests alone are run again, all else keeps what the last run found.
+        """
+        names, files = ([word for word in words if ("/" in word) is path] for path in (False, True))
         unknown = set(names) - self.runs.keys()
         if unknown:
             known = ", ".join(self.runs)
@@ -130,11 +138,23 @@ class Matrix:
         failed = False
         for run in names or self.runs:
             print(f"== {run}", flush=True)
-            failed = not self._pytest(run) or failed
+            failed = not self._pytest(run, files) or failed
             kept = [each for each in self.runs if self._report(each).exists()]
             reports = {each: self._report(each).read_text(encoding="utf-8") for each in kept}
             self.page.write_text(self.rewritten(self.page.read_text(encoding="utf-8"), reports), encoding="utf-8")
         return int(failed)
+
+
+def merged(before: str, after: str) -> str:
+    """A report in JUnit's format in which the modules of `after` have what that says of them."""
+    whole, part = ET.fromstring(before), ET.fromstring(after)
+    fresh = list(part.iter("testcase"))
+    modules = {item.get("classname") for item in fresh}
+    suite = next(iter(whole.iter("testsuite")))
+    for item in [item for item in suite.iter("testcase") if item.get("classname") in modules]:
+        suite.remove(item)
+    suite.extend(fresh)
+    return ET.tostring(whole, encoding="unicode")
 
 
 def cell(tests: Sequence[Case]) -> str:

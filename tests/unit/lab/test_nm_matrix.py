@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e import networkd_matrix, nm_matrix
-from tests.e2e.matrix import Matrix
+from tests.e2e.matrix import Matrix, merged
 from tests.lab.system import REPOSITORY
 
 FAULTS = "tests.e2e.test_faults"
@@ -42,6 +42,20 @@ def test_each_version_has_a_column_and_each_module_a_row() -> None:
     assert faults[0].startswith("[Restarts, lost buses")
     assert faults[0].endswith("](../tests/e2e/test_faults.py)")
     assert faults[1:] == ["2 passed", "**1 of 2 failed**"]
+
+
+def test_modules_that_are_run_again_replace_what_was_known_of_them() -> None:
+    leaving = "tests.e2e.test_leaving"
+    before = report(
+        entry("test_a", "1.9.4", FAILED), entry("test_gone", "1.9.4"), entry("test_b", "1.9.4", module=leaving)
+    )
+    told = merged(before, report(entry("test_a", "1.9.4"), entry("test_new", "1.9.4", SKIPPED)))
+    assert [row[1:] for row in rows(machine=told)[1:]] == [["1 passed, 1 not here"], ["1 passed"]]
+    assert [(case.name, case.outcome) for case in nm_matrix.MATRIX.cases("machine", told)] == [
+        ("test_b", "passed"),
+        ("test_a", "passed"),
+        ("test_new", "skipped"),
+    ]
 
 
 def test_test_that_never_had_a_lab_belongs_to_the_version_of_its_run() -> None:
