@@ -12,10 +12,11 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "test: not root: the tests that make network namespaces are skipped (all of them: sudo make test)"
 fi
 # Side by side, unless somebody asks for something else: the tests of the whole wait most of the time. A file's tests stay
-# together, in the order in which they stand, because they share a lab.
+# together, in the order in which they stand, because they share a lab. So many daemons on few CPUs can be late for once:
+# what fails is tried once more, and the closing lines name it as RERUN.
 if [ $# -eq 0 ]; then
     cpus=$(nproc)
-    set -- -n "$((cpus < 4 ? cpus : 4))" --dist loadfile --no-loadscope-reorder
+    set -- -n "$((cpus < 4 ? cpus : 4))" --dist loadfile --no-loadscope-reorder --reruns 1 -r aR
 fi
 # Not exec: the trap is still to come.
 .venv/bin/python -m pytest "$@"
