@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
+from clatnm.cli.reloading import reload_daemon
 from clatnm.errors import BusError, ConfigError, HostError, NoDaemonError
 from clatnm.status import printable
 
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         there = any(imported.keys.values())
         print("nothing is to be written: " + ("it is there already" if there else "clatnm's defaults will do"))
     elif arguments.write:
-        _reload()
+        reload_daemon()
     else:
         print("\nnothing has been written: --write does")
     print(_THEN)
@@ -201,19 +202,3 @@ def _stored(change: _Change) -> str:
         copy = config_edit.keep_copy(change.path) if change.before is not None else None
         config_edit.store(change.path, change.after, mode=change.mode)
     return f"written: {change.path}{f', which was as {copy} is' if copy else ''}\n"
-
-
-def _reload() -> None:
-    """Have the daemon read it, if there is one."""
-    import asyncio
-
-    from clatnm.dbus import service
-
-    try:
-        fault = asyncio.run(service.ask("Reload"))
-    except NoDaemonError:  # it will read it when it starts
-        fault = ""
-    except BusError as error:
-        fault = str(error)
-    if fault:
-        print(f"but the daemon has not read it: {printable(fault)}", file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
-from clatnm.errors import BusError, ConfigError, HostError, NoDaemonError
+from clatnm.errors import BusError, ConfigError, HostError
 from clatnm.model import Mode
 
 _FORGET = "default"
@@ -128,23 +128,13 @@ def _write_instead(own_file: Path, mode: Mode) -> bool:
 
 def _write(path: Path, mode: Mode | None) -> bool:
     """Write the mode into a file, and have the daemon read it."""
-    import asyncio
-
     from clatnm import config_edit
-    from clatnm.dbus import service
-    from clatnm.status import printable
+    from clatnm.cli.reloading import reload_daemon
     from clatnm.translators import BACKENDS
 
     if not config_edit.set_mode(path, mode, backends=tuple(BACKENDS)):
         return False
-    try:
-        fault = asyncio.run(service.ask("Reload"))
-    except NoDaemonError:  # it will read it when it starts
-        fault = ""
-    except BusError as error:
-        fault = str(error)
-    if fault:
-        print(f"but the daemon has not read it: {printable(fault)}", file=sys.stderr)
+    reload_daemon()
     return True
 
 
