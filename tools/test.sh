@@ -13,10 +13,10 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 # Side by side, unless somebody asks for something else: the tests of the whole wait most of the time. A file's tests stay
 # together, in the order in which they stand, because they share a lab. So many daemons on few CPUs can be late for once:
-# what fails is tried once more, and the closing lines name it as RERUN.
+# what was waited for in vain is tried once more, and the closing lines name it as RERUN. What is wrong fails at once.
 if [ $# -eq 0 ]; then
     cpus=$(nproc)
-    set -- -n "$((cpus < 4 ? cpus : 4))" --dist loadfile --no-loadscope-reorder --reruns 1 -r aR
+    set -- -n "$((cpus < 4 ? cpus : 4))" --dist loadfile --no-loadscope-reorder --reruns 1 --only-rerun EventuallyError -r aR
 fi
 # Not exec: the trap is still to come.
 .venv/bin/python -m pytest "$@"
