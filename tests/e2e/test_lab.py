@@ -6,13 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
 
-from tests.lab import CommandError, Host, Lab, eventually
+from tests.e2e.datapath.rig import Within
+from tests.lab import CommandError, Host, Lab, eventually, inet
 from tests.lab import dhcp_probe as dhcp_probe_module
+from tests.lab.topology import INET_V6
 
 DHCP_PROBE = dhcp_probe_module.__file__
 ECHO = """
@@ -255,6 +258,19 @@ def test_snapshot_ignores_traffic_and_shows_changes(quick_lab: Lab) -> None:
     assert "+dst=192.0.2.0/24 dev=lo" in changes
     assert "+net.ipv6.conf.all.forwarding = 1" in changes
     assert "+table ip left_over {" in changes
+
+
+def test_reset_ends_connections_that_have_lost_their_way(quick_lab: Lab) -> None:
+    """They would be sent again for minutes, and be somebody who uses an address that the next test has, too."""
+    host = quick_lab.host
+    join(host)
+    with Within.of(host).sock(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        sock.connect((str(INET_V6), inet.WEB_PORT))
+        host.nft("table inet lost { chain out { type filter hook output priority 0; tcp dport 80 drop; }; }\n")
+        sock.send(b"never heard")
+    assert "FIN-WAIT-1" in host.run("ss", "-tan").stdout
+    quick_lab.reset()
+    assert "FIN-WAIT-1" not in host.run("ss", "-tan").stdout
 
 
 def test_reset_mends_everything(quick_lab: Lab) -> None:
