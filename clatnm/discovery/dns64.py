@@ -8,14 +8,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdatatype
-
-from clatnm.discovery.asking import Answer, Asking, Failure, Outcome, Reading, Resolver, Unusable
+from clatnm.discovery.asking import Answer, Asking, Failure, Outcome, Resolver
 from clatnm.model import Link, PrefixCandidate, PrefixSource, SourceReport
-from clatnm.proto.dns64 import WELL_KNOWN_NAME, prefixes_from
 
 log = logging.getLogger(__name__)
 
@@ -28,45 +22,6 @@ _DENIAL_TTL_S = (60.0, 3600.0)
 _STALE_S = 3600.0  # RFC 8767 section 4: a resolver that is away for a while is no reason to lose the connection
 _RETRY_S = (10.0, 30.0, 60.0)
 _NO_RESOLVER_S = 3.0  # DHCPv6 may tell resolvers later than the routers told addresses
-
-_HEADER_BYTES = 12
-
-
-class _Query:
-    """AAAA of ipv4only.arpa, and what an answer says about the prefix."""
-
-    def __init__(self) -> None:
-        # Checking Disabled stays off, or nothing is synthesised (RFC 7050 section 3); nobody asks for signatures, as
-        # the zone has none (RFC 8880 section 7).
-        self._message = dns.message.make_query(WELL_KNOWN_NAME, dns.rdatatype.AAAA, use_edns=False)
-        self.wire = self._message.to_wire()
-
-    def read(self, data: bytes) -> Reading:
-        flags = int.from_bytes(data[2:4], "big")
-        if len(data) < _HEADER_BYTES or data[:2] != self.wire[:2] or not flags & dns.flags.QR:
-            return Unusable.UNRELATED
-        truncated = bool(flags & dns.flags.TC)
-        try:
-            message = dns.message.from_wire(data, question_only=truncated)
-            if not isinstance(message, dns.message.QueryMessage) or not self._message.is_response(message):
-                return Unusable.UNRELATED
-            return Unusable.TRUNCATED if truncated else _meaning(message)
-        except Exception:  # a parser of every record type there is: whatever anyone's bytes do to it, they are garbage
-            return Failure(words="answers garbage")
-
-
-def _meaning(message: dns.message.QueryMessage) -> Answer | Failure:
-    code = message.rcode()
-    if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return Failure(words=f"says {dns.rcode.to_text(code)}")
-    chain = message.resolve_chaining()
-    ttl_s = chain.minimum_ttl
-    if chain.answer is None:
-        if not any(records.rdtype == dns.rdatatype.SOA for records in message.authority):
-            ttl_s = 0  # RFC 2308 section 5: not to be remembered
-        return Answer(ttl_s=ttl_s, words="says NXDOMAIN" if code == dns.rcode.NXDOMAIN else "says NODATA")
-    prefixes = prefixes_from(IPv6Address(record.address) for record in chain.answer)
-    return Answer(prefixes=prefixes, ttl_s=ttl_s, words="" if prefixes else "tells no synthesised address")
 
 
 class _Network:
@@ -263,13 +218,16 @@ class Dns64:
             self._changed()
 
     def _ask(self, network: _Network) -> None:
+        # dnspython takes a tenth of the daemon's start, and most networks never need it: their routers tell.
+        from clatnm.discovery.question import Question  # noqa: PLC0415
+
         network.rest()
         network.asked_over = network.paths
         network.asking = Asking(
             network.resolvers,
             interface=network.link.name,
             ifindex=network.link.index,
-            query=_Query,
+            query=Question,
             done=lambda outcome: self._done(network, outcome),
         )
 

@@ -30,7 +30,9 @@ class CommandError(AssertionError):
         self.result = result
 
 
-def eventually(check: Callable[[], T], *, timeout_s: float = 10.0, message: str) -> T:
+def eventually(
+    check: Callable[[], T], *, timeout_s: float = 10.0, longest_pause_s: float = _LONGEST_PAUSE_S, message: str
+) -> T:
     """Call `check` until it returns something true and return that.
 
     A failed assertion, a failed command or a command that timed out means "not yet", so `check` may assert.
@@ -52,4 +54,4 @@ def eventually(check: Callable[[], T], *, timeout_s: float = 10.0, message: str)
             logs = "\n".join(diagnose() for diagnose in diagnoses)
             raise EventuallyError(f"{message}: not within {timeout_s:g} s; last: {last!r}\n{logs}".rstrip())
         time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
-        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 1.5, longest_pause_s)

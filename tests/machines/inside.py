@@ -56,11 +56,13 @@ class Report:
 
 
 def be_patient() -> None:
-    """A guest is ten times slower than a machine: whatever waits by default waits longer."""
+    """A guest is ten times slower than a machine: whatever waits by default waits longer, and asks less often, since
+    asking delays what is awaited."""
     waiting = (eventually, Namespace.run, Namespace.python, Namespace._run, Service.wait, Service.stop)
     for function in (*waiting, Within.sock, udp6):
         defaults = function.__kwdefaults__ or {}
         defaults["timeout_s"] *= _PATIENCE
+    (eventually.__kwdefaults__ or {})["longest_pause_s"] *= _PATIENCE
 
 
 def kernel_release() -> tuple[int, int]:

@@ -34,6 +34,14 @@ class Recipe(trees.Recipe):
     masked: tuple[str, ...] = (
         *("hostapd", "radvd", "unbound", "tayga", "e2scrub_reap"),
         *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
+        # A quarter of the boot: what a new or a changed root has done for it, and what nobody here looks at.
+        *("ldconfig", "systemd-journal-catalog-update", "systemd-sysusers", "systemd-update-done"),
+        *("systemd-binfmt", "proc-sys-fs-binfmt_misc.automount", "systemd-random-seed", "systemd-journal-flush"),
+        *("dev-hugepages.mount", "dev-mqueue.mount", "run-lock.mount", "sys-kernel-debug.mount"),
+        *("sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "getty@tty1", "getty-static"),
+        *(f"modprobe@{module}" for module in ("configfs", "drm", "efi_pstore", "fuse")),
+        *("systemd-udev-load-credentials", "systemd-pstore", "systemd-initctl.socket"),
+        *("systemd-creds.socket", "systemd-sysext.socket"),
     )
     """What Debian starts at boot and a test starts itself, and what would only cost time."""
     disabled: tuple[str, ...] = ("firewalld", "systemd-networkd")

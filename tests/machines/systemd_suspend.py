@@ -18,6 +18,8 @@ from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK,
 from tests.machines.systemd_traffic import echoes, ipv4_works, restless, upload
 
 _TEST_MODE = Path("/sys/power/pm_test")
+_SLEEP_S = Path("/sys/module/suspend/parameters/pm_test_delay")
+"""The kernel does nothing but wait so long: 5 s, if nobody says otherwise."""
 _HOOK = Path("/usr/lib/systemd/system-sleep/carry")
 _NETWORKD_FILE = Path("/run/systemd/network/20-up0.network")
 _IPV6 = 0x86DD
@@ -104,6 +106,7 @@ def _needs_test_mode() -> None:
 @contextlib.contextmanager
 def _test_mode() -> Iterator[None]:
     _TEST_MODE.write_text("freezer")
+    _SLEEP_S.write_text("1")
     try:
         yield
     finally:

@@ -75,7 +75,7 @@ LIBRARIES: Mapping[str, str] = {
     "dbus_next": "clatnm/dbus/",
     "dbus_fast": "clatnm/dbus/",
     "pyroute2": "clatnm/kernel/",
-    "dns": "clatnm/discovery/dns64.py",
+    "dns": "clatnm/discovery/question.py",
     "jinja2": "clatnm/templates/",
 }
 # Clock, network, scheduler, chance: what makes a function's answer depend on more than its arguments.
@@ -237,7 +237,7 @@ LONG_FUNCTION = "def long():\n" + "    pass\n" * MAX_FUNCTION_LINES
         (libraries_live_in_one_room, "clatnm/uplinks/a.py", "from dbus_next import Message", "clatnm/dbus/ only"),
         (libraries_live_in_one_room, "clatnm/cli/a.py", "def f():\n    import dbus_fast.aio", "clatnm/dbus/ only"),
         (libraries_live_in_one_room, "clatnm/worker/a.py", "import pyroute2.netlink", "clatnm/kernel/ only"),
-        (libraries_live_in_one_room, "clatnm/discovery/ra.py", "import dns.resolver", "discovery/dns64.py only"),
+        (libraries_live_in_one_room, "clatnm/discovery/ra.py", "import dns.resolver", "discovery/question.py only"),
         (libraries_live_in_one_room, "clatnm/translators/a.py", "from jinja2 import Template", "templates/ only"),
         (libraries_live_in_one_room, "clatnm/model.py", "import requests", "requests has no room"),
         (rooms_import_downwards, "clatnm/proto/a.py", "from clatnm import model", "proto may not import model"),
@@ -274,7 +274,7 @@ def test_house_rule_catches_violation(
     ("rule", "path", "text"),
     [
         (libraries_live_in_one_room, "clatnm/dbus/bus.py", "from dbus_fast.aio import MessageBus"),
-        (libraries_live_in_one_room, "clatnm/discovery/dns64.py", "import dns.resolver"),
+        (libraries_live_in_one_room, "clatnm/discovery/question.py", "import dns.resolver"),
         (rooms_import_downwards, "clatnm/policy/a.py", "from clatnm.proto.nat64 import embed"),
         (rooms_import_downwards, "clatnm/policy/a.py", "from clatnm.policy import retry"),
         (rooms_import_downwards, "clatnm/dbus/a.py", "from clatnm import __version__"),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clatnm.discovery.asking import Answer, Failure, Unusable
-from clatnm.discovery.dns64 import _Query
+from clatnm.discovery.question import Question
 from tests.unit.discovery.resolvers import (
     FIRST,
     OWN_PREFIX,
@@ -243,12 +243,12 @@ def test_silence_over_tcp_is_silence() -> None:
 
 # Any bytes
 
-ANSWER_BYTES = told(dns.message.from_wire(_Query().wire)).to_wire()
+ANSWER_BYTES = told(dns.message.from_wire(Question().wire)).to_wire()
 
 
 @given(st.binary(max_size=600))
 def test_any_bytes_after_the_right_id_are_read_without_complaint(data: bytes) -> None:
-    query = _Query()
+    query = Question()
     assert isinstance(query.read(query.wire[:2] + data), (Answer, Failure, Unusable))
     assert isinstance(query.read(query.wire[:2] + b"\x81\x80" + data), (Answer, Failure, Unusable))
     assert query.read(data) is Unusable.UNRELATED or data[:2] == query.wire[:2]
@@ -256,7 +256,7 @@ def test_any_bytes_after_the_right_id_are_read_without_complaint(data: bytes) ->
 
 @given(st.lists(st.tuples(st.integers(2, len(ANSWER_BYTES) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_altered_answer_is_read_without_complaint(changes: list[tuple[int, int]]) -> None:
-    query = _Query()
+    query = Question()
     data = bytearray(query.wire[:2] + ANSWER_BYTES[2:])
     for place, value in changes:
         data[place] = value
