@@ -20,6 +20,7 @@ from clatnm import __version__, config, status, trace
 from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
+from clatnm.dbus.objects import Objects
 from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
@@ -58,6 +59,7 @@ class Daemon:
         self._wake = asyncio.Event()
         self._stopping = False
         self._answering = False
+        self._objects: Objects | None = None
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
         self._firewalld = Firewalld()
         self._verdicts: tuple[Verdict, ...] = ()
@@ -190,8 +192,11 @@ class Daemon:
             self._suspend.ready()
         if self._recorder is not None:
             self._recorder.write(world, now)
-        for line in self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms):
+        lines = self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms)
+        for line in lines:
             log.info("%s", line)
+        if self._objects is not None:
+            self._objects.publish(self.connections(), lines)
 
     def _world(self, now: float) -> World:
         return replace(
@@ -223,13 +228,15 @@ class Daemon:
     async def _use_bus(self) -> None:
         bus = await Bus.connect()
         try:
-            await service.offer(bus, self)
+            self._objects = await service.offer(bus, self)
+            self._wake.set()  # what has changed since then is to be told
             self._now_answering()
             await self._suspend.attach(bus)
             await self._observer.attach(bus)
             await self._firewalld.attach(bus)
             await bus.closed()
         finally:
+            self._objects = None
             bus.close()
 
     def _now_answering(self) -> None:
@@ -262,6 +269,16 @@ class Daemon:
                 state = status.state_of(status.run_of(verdict, running))
                 told.append(static_explanation(static, verdict, world, decisions, state=state, now=now))
         return json.dumps(told)
+
+    def connections(self) -> list[dict[str, Any]]:
+        now = boottime()
+        running, retries = self._supervisor.running(), self._supervisor.retries
+        return [
+            status.connection(
+                verdict, status.run_of(verdict, running), retries.get(verdict.uplink.owner), counters={}, now=now
+            )
+            for verdict in self._verdicts
+        ]
 
     async def status(self) -> str:
         now = boottime()

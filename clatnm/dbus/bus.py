@@ -16,17 +16,19 @@ from typing import Any, TypeVar
 
 try:
     from dbus_next import BusType, Message, MessageType, RequestNameReply, Variant
+    from dbus_next import DBusError as library_error
     from dbus_next import service as library_service
     from dbus_next.aio import MessageBus
 except (ImportError, AttributeError):  # missing, or too old for this Python
     from dbus_fast import BusType, Message, MessageType, RequestNameReply, Variant
+    from dbus_fast import DBusError as library_error
     from dbus_fast import service as library_service
     from dbus_fast.aio import MessageBus
 
 from clatnm.dbus import names
 from clatnm.errors import AlreadyRunningError, BusError
 
-__all__ = ["Bus", "Signal", "Variant", "library_service", "unwrap"]
+__all__ = ["Bus", "Signal", "Variant", "library_error", "library_service", "unwrap"]
 
 log = logging.getLogger(__name__)
 
@@ -248,3 +250,18 @@ class Bus:
     def export(self, path: str, interface: Any) -> None:
         """Offer a `library_service.ServiceInterface` at `path`."""
         self._connection.export(path, interface)
+
+    def unexport(self, path: str) -> None:
+        """Offer nothing at `path` any more."""
+        self._connection.unexport(path)
+
+    def emit(self, *, path: str, interface: str, member: str, signature: str, body: Sequence[Any]) -> None:
+        """Send a signal to whoever listens; its variants are `Variant`s. On a dead bus nothing happens."""
+        if not self._gone.done():
+            self._connection.send(
+                Message.new_signal(path=path, interface=interface, member=member, signature=signature, body=list(body))
+            )
+
+    async def drain(self) -> None:
+        """Return when the bus has taken all that was sent before. BusError when it dies."""
+        await self.call(destination=names.DBUS, path=names.DBUS_PATH, interface=names.DBUS, member="GetId")

@@ -6,6 +6,10 @@ from __future__ import annotations
 BUS_NAME = "org.clatnm1"
 OBJECT_PATH = "/org/clatnm1"
 MANAGER_INTERFACE = "org.clatnm1.Manager"
+CONNECTION_PATH = "/org/clatnm1/connection"
+CONNECTION_INTERFACE = "org.clatnm1.Connection"
+ERROR_GONE = "org.clatnm1.Error.Gone"
+API_VERSION = 1
 
 DBUS = "org.freedesktop.DBus"
 DBUS_PATH = "/org/freedesktop/DBus"

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`."""
+"""Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`, and those of the connections below it."""
 
 import logging
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, library_service
+from clatnm.dbus.objects import Objects
+from clatnm.dbus.properties import Told
 from clatnm.errors import BusError, NoDaemonError
 
 log = logging.getLogger(__name__)
@@ -32,13 +35,17 @@ class Answers(Protocol):
     def reload(self) -> str:
         """Read the configuration again; what is wrong with it, or nothing."""
 
+    def connections(self) -> Iterable[Told]:
+        """Every connection and static translator, as `status` has it; counters are not looked at."""
+
 
 # The library reads D-Bus signatures from annotations (no annotation: no result), which is not what a type checker
 # takes them for, and not in the form that `from __future__ import annotations` would give them.
 class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, objects: Objects) -> None:
         super().__init__(names.MANAGER_INTERFACE)
         self._answers = answers
+        self._objects = objects
 
     @library_service.method()  # type: ignore[untyped-decorator]
     async def Status(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
@@ -64,17 +71,43 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
     def Version(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
         return __version__
 
+    @library_service.dbus_property(access=library_service.PropertyAccess.READ)  # type: ignore[untyped-decorator]
+    def ApiVersion(self) -> "u":  # type: ignore[name-defined]  # noqa: F821, N802
+        return names.API_VERSION
 
-async def offer(bus: Bus, answers: Answers) -> None:
-    """Export the manager object on `bus` and take our name. AlreadyRunningError when another daemon has it.
+    @library_service.dbus_property(access=library_service.PropertyAccess.READ)  # type: ignore[untyped-decorator]
+    def Connections(self) -> "ao":  # type: ignore[name-defined]  # noqa: F821, N802
+        return self._objects.paths()
+
+    @library_service.signal()  # type: ignore[untyped-decorator]
+    def ConnectionAdded(self, path: Any) -> "o":  # type: ignore[name-defined]  # noqa: F821, N802
+        return path
+
+    @library_service.signal()  # type: ignore[untyped-decorator]
+    def ConnectionRemoved(self, path: Any) -> "o":  # type: ignore[name-defined]  # noqa: F821, N802
+        return path
+
+    @library_service.signal()  # type: ignore[untyped-decorator]
+    def Decision(self, text: Any) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
+        return text
+
+
+async def offer(bus: Bus, answers: Answers) -> Objects:
+    """Export our objects on `bus` and take our name. AlreadyRunningError when another daemon has it.
 
     Where the bus does not let us have the name, translating goes on; only nobody can ask about it.
     """
-    bus.export(names.OBJECT_PATH, _Manager(answers))
+    objects = Objects(bus, explain=answers.explain)
+    objects.announcer = manager = _Manager(answers, objects)
+    bus.export(names.OBJECT_PATH, manager)
+    # Whoever sees our name come finds everything there.
+    objects.publish(answers.connections())
+    await objects.settled()
     try:
         await bus.own_name(names.BUS_NAME)
     except BusError as error:
         log.warning("%s; `clatnm status` will not work (install org.clatnm1.conf into dbus-1/system.d)", error.what)
+    return objects
 
 
 async def ask(member: str, *arguments: str) -> str:
