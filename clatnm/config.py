@@ -16,8 +16,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clatnm import config_device, static_conf
+from clatnm import config_device, config_metrics, static_conf
 from clatnm.errors import ConfigError, HostError, ParseError
+from clatnm.log import Message, about
 from clatnm.model import DEVICE_PREFIX, AroundVpn, Mode, Settings, Static
 from clatnm.proto.nat64 import parse_prefix
 
@@ -293,10 +294,11 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "default-route": _flag,
     "vpn": _around_vpn,
     "interfaces": _interfaces,
+    "metrics": config_metrics.metrics,
 }
 KEYS = tuple(sorted((*_READERS, "backend")))
 # What there is only one of on a machine.
-_FOR_ALL = frozenset({"interfaces"})
+_FOR_ALL = frozenset({"interfaces", "metrics"})
 CONNECTION_KEYS = tuple(key for key in KEYS if key not in _FOR_ALL)
 
 
@@ -332,7 +334,7 @@ def some_secret(directory: Path) -> bytes:
     try:
         return load_secret(directory)
     except HostError as error:
-        log.warning("%s", error)
+        log.warning("%s", error, extra=about(Message.SECRET_NOT_KEPT))
         return _fresh_secret()
 
 

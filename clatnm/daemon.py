@@ -29,6 +29,9 @@ from clatnm.firewall.firewalld import Firewalld
 from clatnm.hooks import Hooks
 from clatnm.journal import Journal
 from clatnm.kernel.host import Host
+from clatnm.log import Message, about
+from clatnm.metrics import families
+from clatnm.metrics.listener import Listener
 from clatnm.model import RunState, Settings, Verdict, World
 from clatnm.notify import notify, watched_every_s
 from clatnm.observer import Observer
@@ -62,6 +65,7 @@ class Daemon:
         self._objects: Objects | None = None
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
         self._firewalld = Firewalld()
+        self._metrics = Listener(self._page)
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
         self._looked_at = 0.0
@@ -96,6 +100,7 @@ class Daemon:
             self._suspend.close()
             await self._supervisor.stop_all()
             await self._firewalld.close()
+            await self._metrics.close()
             spare.close()
             bus.cancel()
             await asyncio.wait({bus, reading})
@@ -131,18 +136,19 @@ class Daemon:
         try:
             settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         except ConfigError as error:
-            log.warning("%s; keeping the last good configuration", error)
+            told = about(Message.CONFIG_REFUSED)
+            log.warning("%s; keeping the last good configuration", error, extra=told)
             return str(error)
         before, self._settings = self._settings, config.kept(settings, self._settings)
         self._tell_missing(before=before)
         self._supervisor.forgive(static.key for static in self._settings.statics if static not in before.statics)
-        log.info("configuration read again")
+        log.info("configuration read again", extra=about(Message.CONFIG_READ))
         self._wake.set()
         return ""
 
     def _tell_missing(self, *, before: Settings | None) -> None:
         for line in config.missing_uplinks(self._settings, _interfaces(), before=before):
-            log.warning("%s", line)
+            log.warning("%s", line, extra=about(Message.UPLINK_MISSING))
 
     def _on_resume(self, why: str) -> None:
         log.debug("the machine woke up (%s): any link may be on another network", why)
@@ -187,16 +193,17 @@ class Daemon:
         awake = () if self._suspend.asleep else self._verdicts
         self._supervisor.apply(diff(world.running, wanted(awake)))
         self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
+        self._metrics.want(world.settings.metrics)
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)
         if not self._supervisor.running():
             self._suspend.ready()
         if self._recorder is not None:
             self._recorder.write(world, now)
-        lines = self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms)
-        for line in lines:
-            log.info("%s", line)
+        news = self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms)
+        for each in news:
+            log.info("%s", each.text, extra=each.extra)
         if self._objects is not None:
-            self._objects.publish(self.connections(), lines)
+            self._objects.publish(self.connections(), [each.text for each in news])
 
     def _world(self, now: float) -> World:
         return replace(
@@ -214,11 +221,11 @@ class Daemon:
         while True:
             try:
                 await self._use_bus()
-                log.warning("the system bus went away; connecting again")
+                log.warning("the system bus went away; connecting again", extra=about(Message.BUS_LOST))
                 complained = False
             except BusError as error:
                 if not complained:
-                    log.warning("%s; trying again", error)
+                    log.warning("%s; trying again", error, extra=about(Message.BUS_LOST))
                 complained = True
             if not self._answering:
                 self._observer.without_bus()
@@ -280,6 +287,9 @@ class Daemon:
             for verdict in self._verdicts
         ]
 
+    async def _page(self) -> str:
+        return families.as_text(json.loads(await self.status()))
+
     async def status(self) -> str:
         now = boottime()
         running, retries = self._supervisor.running(), self._supervisor.retries
@@ -288,8 +298,11 @@ class Daemon:
         for verdict in decide(self._world(now), now):
             run = status.run_of(verdict, running)
             counters = await self._supervisor.counters(run.plan.key) if run else {}
-            retry = retries.get(verdict.uplink.owner)
-            told = status.connection(verdict, run, retry, counters=counters, now=now)
+            owner = verdict.uplink.owner
+            told = status.connection(verdict, run, retries.get(owner), counters=counters, now=now)
+            told["totals"] = self._supervisor.totals(owner)
+            if run is not None:
+                told["translator"]["start_ms"] = round(self._supervisor.start_ms(run.plan.key), 1)
             (statics if verdict.uplink.static else connections).append(told)
         adverts = {"heard": self._observer.adverts.heard, "dropped": self._observer.adverts.dropped}
         return json.dumps(

@@ -278,6 +278,8 @@ class Settings:
     vpn: AroundVpn = AroundVpn.STRICT
     interfaces: tuple[str, ...] = ()
     """Names and patterns of the interfaces that are followed although no network manager manages them."""
+    metrics: str = ""
+    """Where metrics are handed out: an absolute path, or a loopback address with a port; "" for nowhere."""
     written: frozenset[str] = frozenset()
     """Names of the fields that somebody has set."""
     connections: Mapping[str, Settings] = field(default_factory=dict)

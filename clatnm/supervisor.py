@@ -19,11 +19,15 @@ from typing import Any
 from clatnm.compat import assert_never
 from clatnm.errors import ClatnmError, GaveWayError, HostError
 from clatnm.hooks import Hooks
+from clatnm.log import Message, about
 from clatnm.model import Plan, Retry, Running, RunState, Settings, Start, Step, Stop, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Backend, Ended, Translator
 
 log = logging.getLogger(__name__)
+
+# Owners whose starts and failures are counted; some machines have interfaces whose names never come back.
+_MAX_COUNTED = 256
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Supervisor:
         self._changed = changed
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._totals: dict[str, dict[str, int]] = {}
         self.retries: dict[str, Retry] = {}
 
     def running(self) -> dict[str, Running]:
@@ -66,6 +71,15 @@ class Supervisor:
         """How long this translator took to come up, in milliseconds."""
         run = self._runs.get(key)
         return run.start_ms if run else 0.0
+
+    def totals(self, owner: str) -> dict[str, int]:
+        """How often a translator of this owner came up, and failed, since we began."""
+        return dict(self._totals.get(owner) or {"starts": 0, "failures": 0})
+
+    def _count(self, owner: str, what: str) -> None:
+        self._totals.setdefault(owner, {"starts": 0, "failures": 0})[what] += 1
+        for oldest in list(self._totals)[:-_MAX_COUNTED]:
+            del self._totals[oldest]
 
     async def counters(self, key: str) -> Mapping[str, Any]:
         """The counters of one translator; empty while there is none, or none that can tell."""
@@ -142,6 +156,7 @@ class Supervisor:
             self._failed(run, fault, ran_for_s=0.0)
             return
         run.state, run.began = RunState.ON, self._clock()
+        self._count(run.plan.owner, "starts")
         self._spawn(self._watch(run, run.translator))
         self._changed()
 
@@ -176,7 +191,8 @@ class Supervisor:
             if run.translator is not None:
                 await run.translator.stop()
         except Exception as error:  # whatever it is, its process has ended or will when we do
-            log.error("%s: stopping: %s", run.plan.owner, _words(error))
+            told = _about(Message.TRANSLATOR_STUCK, run.plan)
+            log.error("%s: stopping: %s", run.plan.owner, _words(error), extra=told)
         await self._hooks.down(run.plan)
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
@@ -191,7 +207,8 @@ class Supervisor:
         await self._hooks.down(run.plan)
         if ended.collision and run.plan.offered:
             then = "trying again" if run.plan.static else "taking another address"
-            log.warning("%s: another host uses %s; %s", run.plan.owner, ended.collision, then)
+            told = _about(Message.ADDRESS_TAKEN, run.plan, address=ended.collision)
+            log.warning("%s: another host uses %s; %s", run.plan.owner, ended.collision, then, extra=told)
             previous = self.retries.get(run.plan.owner)
             self.retries[run.plan.owner] = retry.collided(previous, address=ended.collision, now=self._clock())
             self._gone(run)
@@ -204,8 +221,11 @@ class Supervisor:
         owner = run.plan.owner
         if self._runs.get(run.plan.key) is not run:
             return  # its death has been noted already
+        told = _about(Message.TRANSLATOR_FAILED, run.plan, error=error)
+        if level >= logging.WARNING:
+            self._count(owner, "failures")
         if not run.plan.offered:  # nobody will start it again, so there is nothing to wait for
-            log.log(level, "%s: %s; the connections that were left to it have ended", owner, error)
+            log.log(level, "%s: %s; the connections that were left to it have ended", owner, error, extra=told)
             self._gone(run)
             return
         previous = self.retries.get(owner)
@@ -213,13 +233,19 @@ class Supervisor:
         entry = retry.failed(previous, error=error, backend=run.plan.backend, ran_for_s=ran_for_s, now=now)
         self.retries[owner] = entry
         wait_s = entry.not_before - now
-        log.log(level, "%s: %s; %s", owner, error, f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again")
+        then = f"next try in {wait_s:.0f} s" if wait_s > 0 else "trying again"
+        log.log(level, "%s: %s; %s", owner, error, then, extra=told)
         self._gone(run)
 
     def _gone(self, run: _Run) -> None:
         if self._runs.get(run.plan.key) is run:
             del self._runs[run.plan.key]
         self._changed()
+
+
+def _about(message: Message, plan: Plan, **fields: object) -> dict[str, Any]:
+    where = {"uplink": plan.interface, "device": plan.device, "backend": plan.backend, "prefix": plan.prefix}
+    return about(message, connection=plan.uuid, **where, **fields)
 
 
 def _words(error: Exception) -> str:

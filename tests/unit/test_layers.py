@@ -25,13 +25,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "clock": frozenset(),
     "compat": frozenset(),
     "errors": frozenset(),
-    "log": frozenset(),
+    "log": frozenset({"compat"}),
     "notify": frozenset(),
     "facts": frozenset(),
     "heard": frozenset({"compat"}),
     "words": frozenset({"compat"}),
     "model": frozenset({"compat", "facts", "heard", "proto", "words"}),
-    "config": frozenset({"compat", "config_device", "errors", "model", "proto", "static_conf"}),
+    "config": frozenset(
+        {"compat", "config_device", "config_metrics", "errors", "log", "model", "proto", "static_conf"}
+    ),
+    "config_metrics": frozenset({"errors"}),
     "static_conf": frozenset({"config_device", "errors", "model", "proto", "relay"}),
     "config_device": frozenset({"errors", "model"}),
     "clatd_conf": frozenset({"clatd_rules", "errors"}),
@@ -63,7 +66,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "observer": LEAVES | {"dbus", "discovery", "kernel", "policy", "uplinks"},
     "explain_static": LEAVES | {"explain", "journal", "policy", "status"},
     "journal": LEAVES | {"status"},
-    "hooks": frozenset({"model"}),
+    "hooks": frozenset({"log", "model"}),
+    "metrics": LEAVES | {"config_metrics", "status"},
     "supervisor": LEAVES | {"hooks", "policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "relay", "status", "translators"},
 }
