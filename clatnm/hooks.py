@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from clatnm.log import Message, about
 from clatnm.model import Plan, Settings
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Hooks:
         path = self._down.pop(plan.key, "")
         error = await self._run(path, plan, coming=False) if path else ""
         if error:
-            log.warning("%s: script-down: %s", plan.owner, error)
+            told = about(Message.SCRIPT_FAILED, connection=plan.uuid, uplink=plan.interface, error=error)
+            log.warning("%s: script-down: %s", plan.owner, error, extra=told)
 
     def hurry(self) -> None:
         """The daemon ends: nobody waits for what a translator needs to come."""

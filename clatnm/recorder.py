@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clatnm import trace
 from clatnm.errors import HostError
+from clatnm.log import Message, about
 from clatnm.model import World
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ class Recorder:
             self._file.write(trace.line(world, at) + "\n")
             self._file.flush()
         except OSError as error:
-            log.warning("%s: %s; nothing more is recorded", self._path, error.strerror)
+            told = about(Message.RECORDING_ENDED, error=error.strerror)
+            log.warning("%s: %s; nothing more is recorded", self._path, error.strerror, extra=told)
             self._abandon()
 
     def close(self) -> None:

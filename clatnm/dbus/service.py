@@ -11,6 +11,7 @@ from clatnm.dbus.bus import Bus, library_service
 from clatnm.dbus.objects import Objects
 from clatnm.dbus.properties import Told
 from clatnm.errors import BusError, NoDaemonError
+from clatnm.log import Message, about
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ async def offer(bus: Bus, answers: Answers) -> Objects:
     try:
         await bus.own_name(names.BUS_NAME)
     except BusError as error:
-        log.warning("%s; `clatnm status` will not work (install org.clatnm1.conf into dbus-1/system.d)", error.what)
+        hint = "`clatnm status` will not work (install org.clatnm1.conf into dbus-1/system.d)"
+        log.warning("%s; %s", error.what, hint, extra=about(Message.NAME_REFUSED))
     return objects
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError
+from clatnm.log import Message, about
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ class Firewalld:
             if not self._owner or bus is not self._bus:
                 return True  # it went away meanwhile; when it comes back, that is heard
             if not self._complained:
-                log.warning("firewalld: devices may not be in the zones of their uplinks: %s", error)
+                told = about(Message.ZONE_UNKNOWN, error=error)
+                log.warning("firewalld: devices may not be in the zones of their uplinks: %s", error, extra=told)
             self._complained = True
             return False
         self._complained = False
@@ -132,7 +134,8 @@ class Firewalld:
             return
         self._placed[device] = zone  # before it is: should we end meanwhile, it has to leave
         await self._ask(bus, "changeZoneOfInterface", zone, device)
-        log.info("firewalld: %s is in zone %s, as %s is", device, zone, uplink)
+        told = about(Message.ZONE_JOINED, uplink=uplink, device=device, zone=zone)
+        log.info("firewalld: %s is in zone %s, as %s is", device, zone, uplink, extra=told)
 
     async def _leave(self, bus: Bus, device: str, zone: str) -> None:
         if await self._zone(bus, device) == zone:

@@ -21,6 +21,7 @@ from clatnm.errors import HostError
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
+from clatnm.log import Message, about
 from clatnm.model import Plan
 from clatnm.translators import edge
 from clatnm.translators.base import Ended
@@ -88,7 +89,8 @@ async def lead_gateways(host: Host, index: int, plan: Plan, old: Plan | None = N
         for key in before.keys() - after.keys():
             await host.do(functools.partial(drop, index=index, host=key[0], route=before[key]))
     except HostError as error:
-        log.warning("%s: a VPN's far end is not kept out of the VPN: %s", plan.interface, error)
+        told = about(Message.VPN_UNPROTECTED, connection=plan.uuid, uplink=plan.interface, error=error)
+        log.warning("%s: a VPN's far end is not kept out of the VPN: %s", plan.interface, error, extra=told)
 
 
 def _host_routes(plan: Plan) -> dict[tuple[IPv4Address, int], Ipv4Default]:

@@ -15,6 +15,7 @@ from clatnm.kernel import hearing
 from clatnm.kernel.furnish import Relaying, change_relay, furnish_relay
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import reported
+from clatnm.log import Message, about
 from clatnm.model import Plan, Relay
 from clatnm.proto.eam import EamTable
 
@@ -33,6 +34,7 @@ def furnish(plan: Plan, relay: Relay) -> int:
             "%s: net.ipv4.ip_forward is 0, so nobody behind this host reaches %s; it is for you to switch on",
             plan.interface,
             plan.device,
+            extra=about(Message.NOT_FORWARDING, uplink=plan.interface, device=plan.device),
         )
     return index
 

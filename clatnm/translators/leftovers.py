@@ -9,6 +9,7 @@ from clatnm.errors import HostError
 from clatnm.kernel import clsact
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
+from clatnm.log import Message, about
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,6 @@ async def clean_first(host: Host) -> None:
     """What a killed predecessor could not take away, before anything is started that it would be in the way of."""
     try:
         for what in await host.do(cleanup):
-            log.info("removed %s of an earlier translator", what)
+            log.info("removed %s of an earlier translator", what, extra=about(Message.LEFTOVER_REMOVED))
     except HostError as error:
         log.debug("%s", error)

@@ -16,6 +16,7 @@ from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError, HostError
 from clatnm.kernel.inotify import DirectoryWatch
+from clatnm.log import Message, about
 from clatnm.model import PrefixCandidate, Uplink
 from clatnm.uplinks.networkd_files import DIRECTORIES, NetworkFiles
 from clatnm.uplinks.networkd_objects import (
@@ -109,7 +110,8 @@ class Networkd:
         if signal.sender == names.DBUS and signal.member == "NameOwnerChanged" and signal.body[0] == NETWORKD:
             self._rest()
             self._owner = str(signal.body[2])
-            log.info("systemd-networkd %s", "is back" if self._owner else "went away; its links stay as they are")
+            what = "is back" if self._owner else "went away; its links stay as they are"
+            log.info("systemd-networkd %s", what, extra=about(Message.MANAGER_CHANGED, manager=NAME))
             self.look_again()
         elif signal.sender == self._owner:
             self.look_again()
@@ -126,7 +128,8 @@ class Networkd:
                 fresh = links_from(str(reply[0]))
             except (BusError, ValueError) as error:
                 if isinstance(error, BusError) and error.name == _CANNOT:
-                    log.warning("this systemd-networkd does not describe its links (systemd 251 does)")
+                    told = about(Message.MANAGER_NOT_UNDERSTOOD, manager=NAME)
+                    log.warning("this systemd-networkd does not describe its links (systemd 251 does)", extra=told)
                     self._know()
                     return
                 log.debug("systemd-networkd does not tell its links: %s", error)

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from clatnm.log import Message, about
 from clatnm.uplinks.networkd_objects import FileSettings, settings_from
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class NetworkFiles:
         for problem in settings.problems:
             if problem not in self._said:
                 self._said.add(problem)
-                log.warning("%s", problem)
+                log.warning("%s", problem, extra=about(Message.SETTING_IGNORED))
         return settings
 
     def keep(self, network_files: Iterable[str]) -> None:

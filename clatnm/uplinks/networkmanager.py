@@ -15,6 +15,7 @@ from typing import Any
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal, unwrap
 from clatnm.errors import BusError
+from clatnm.log import Message, about
 from clatnm.model import ToldMode, Uplink
 from clatnm.uplinks import nm_objects, nm_vpns
 from clatnm.uplinks.nm_modes import Profile
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 # How long NetworkManager may take to stop, once it has begun to (it waits for dispatcher scripts).
 _LEAVING_S = 10.0
+_CHANGED = about(Message.MANAGER_CHANGED, manager="NetworkManager")
 
 
 class NetworkManager:
@@ -74,7 +76,9 @@ class NetworkManager:
         for uplink in uplinks:
             faults = frozenset(told for told in uplink.told_modes if told.mode is None)
             for told in faults - self._faults.get(uplink.uuid, frozenset()):
-                log.warning("connection %r: %r in %s is ignored (%s)", uplink.name, told.text, told.source, told.fault)
+                extra = about(Message.MODE_IGNORED, connection=uplink.uuid, uplink=uplink.interface, place=told.source)
+                words = (uplink.name, told.text, told.source, told.fault)
+                log.warning("connection %r: %r in %s is ignored (%s)", *words, extra=extra)
             if faults:
                 self._faults[uplink.uuid] = faults
             else:
@@ -88,7 +92,7 @@ class NetworkManager:
         await self._gateways.attach(bus)
         self._owner = await bus.follow(NM)
         if not self._owner:
-            log.info("NetworkManager is not running; waiting for it")
+            log.info("NetworkManager is not running; waiting for it", extra=_CHANGED)
             self._managed = self._managed or frozenset()
             return
         await self._load(bus)
@@ -119,7 +123,8 @@ class NetworkManager:
         """NetworkManager came or went. Object numbers start over, so nothing of the old map is kept."""
         self._away()
         self._owner = owner
-        log.info("NetworkManager %s", "is back" if owner else "went away; its connections stay as they are")
+        what = "is back" if owner else "went away; its connections stay as they are"
+        log.info("NetworkManager %s", what, extra=_CHANGED)
         if owner:
             self._spawn(self._load(bus))
 
