@@ -53,16 +53,21 @@ def detach(kernel: Netlink, ifindex: int, *, owner: int, remove_clsact: bool) ->
 
 def clean(kernel: Netlink) -> list[str]:
     """Take our filters off all devices where their translator's TUN is gone; the names of the devices. HostError."""
+    found = left(kernel)
+    for index, gone in found.values():
+        for owner in gone:
+            detach(kernel, index, owner=owner, remove_clsact=True)
+    return list(found)
+
+
+def left(kernel: Netlink) -> dict[str, tuple[int, set[int]]]:
+    """Devices with filters of ours whose translator's TUN is gone: each one's index, and the owners. HostError."""
     with reported("cannot read the hooks"):
         links = {int(message["index"]): str(message.get_attr("IFLA_IFNAME")) for message in kernel.raw.get_links()}
         found = {
             index: {owner for owner in map(_owner, _filters(kernel, index)) if owner is not None} for index in links
         }
-    left = {index: owners - links.keys() for index, owners in found.items() if owners - links.keys()}
-    for index, gone in left.items():
-        for owner in gone:
-            detach(kernel, index, owner=owner, remove_clsact=True)
-    return [links[index] for index in left]
+    return {links[index]: (index, owners - links.keys()) for index, owners in found.items() if owners - links.keys()}
 
 
 def _filters(kernel: Netlink, ifindex: int) -> Iterator[Any]:

@@ -219,15 +219,19 @@ class Netlink:
 
     def clean_pins(self) -> list[IPv4Address]:
         """Remove our rules for addresses that no device of ours has; these addresses. HostError."""
-        with reported("cannot read the rules"):
-            rules = [rule for message in self._ip.get_rules(family=socket.AF_INET) for rule in _our_rule(message)]
-        links = self.links().values() if rules else ()
-        used = {(source, _table(link.index)) for link in links for source in link.addresses4}
-        left = [rule for rule in rules if rule not in used]
+        left = self.left_pins()
         for source, table in left:
             with reported(f"cannot unpin {source}", gone_is_fine=True):
                 self._ip.rule("del", **_rule(source, table))
         return [source for source, _ in left]
+
+    def left_pins(self) -> list[tuple[IPv4Address, int]]:
+        """Address and table of such rules. HostError."""
+        with reported("cannot read the rules"):
+            rules = [rule for message in self._ip.get_rules(family=socket.AF_INET) for rule in _our_rule(message)]
+        links = self.links().values() if rules else ()
+        used = {(source, _table(link.index)) for link in links for source in link.addresses4}
+        return [rule for rule in rules if rule not in used]
 
 
 def _table(index: int) -> int:
