@@ -43,6 +43,8 @@ files="
 644 packaging/udev/81-clatnm.rules       $lib/udev/rules.d/81-clatnm.rules
 644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service
+644 packaging/systemd/clatnm.catalog     $prefix/lib/systemd/catalog/clatnm.catalog
+644 packaging/grafana/clatnm.json        $prefix/share/clatnm/grafana.json
 644 packaging/man/clatnm.8               $prefix/share/man/man8/clatnm.8
 644 packaging/man/clatnm.conf.5          $prefix/share/man/man5/clatnm.conf.5
 644 packaging/man/clatnm-static.conf.5   $prefix/share/man/man5/clatnm-static.conf.5
@@ -100,6 +102,7 @@ reread() {
     [ -z "$root" ] && [ -d /run/systemd/system ] || return 0
     systemctl daemon-reload
     udevadm control --reload || true
+    journalctl --update-catalog || true
     busctl --quiet call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig || true
     ! systemctl --quiet is-active NetworkManager || nmcli general reload conf || true
 }

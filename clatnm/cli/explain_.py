@@ -20,14 +20,17 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from clatnm import explain
+    from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.errors import ConfigError
 
-    told = json.loads(asyncio.run(service.ask("Explain", arguments.connection)))
+    answer = asyncio.run(service.ask("Explain", arguments.connection))
+    with understood():
+        told = json.loads(answer)
+        text = json.dumps(told, indent=2, ensure_ascii=False)
+        if not arguments.json:
+            text = "\n\n".join(explain.as_text(each) for each in told)
     if not told:
         raise ConfigError(f"there is no active connection '{arguments.connection}'", hint="see: clatnm status")
-    if arguments.json:
-        print(json.dumps(told, indent=2, ensure_ascii=False))
-    else:
-        print("\n\n".join(explain.as_text(each) for each in told))
+    print(text)
     return EXIT_OK

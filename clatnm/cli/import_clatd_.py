@@ -89,20 +89,23 @@ def _uuid(connection: str) -> str:
     import json
 
     from clatnm import config
+    from clatnm.cli.answers import understood
     from clatnm.dbus import service
 
     if config.is_uuid(connection):
         return connection
     try:
-        told = json.loads(asyncio.run(service.ask("Status")))["connections"]
+        answer = asyncio.run(service.ask("Status"))
     except NoDaemonError as error:
         hint = "give its UUID: nmcli -g connection.uuid connection show NAME"
         raise BusError(f"without the daemon, nobody knows the connection {connection!r}", hint=hint) from error
-    found = {one["uuid"] for one in told if connection in (one["name"], one["interface"])}
+    with understood():
+        told = json.loads(answer)["connections"]
+        found = {str(one["uuid"]) for one in told if connection in (one["name"], one["interface"])}
     if len(found) != 1:
         what = f"there is no active connection {connection!r}" if not found else f"several are called {connection!r}"
         raise ConfigError(what, hint="see: clatnm status")
-    return str(found.pop())
+    return found.pop()
 
 
 def _uplink() -> str:

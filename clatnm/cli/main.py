@@ -8,7 +8,9 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from clatnm import __version__
 from clatnm.cli import EXIT_FAILED, EXIT_USAGE
@@ -19,6 +21,7 @@ _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
     "status": "every active connection: is there a CLAT, and why (not)",
     "explain": "why one connection has CLAT or not, what is known, and what would change it",
+    "metrics": "what the daemon counts, for Prometheus and its relatives",
     "plan": "the steps that the daemon would take now, taking none",
     "set": "switch CLAT on or off for one connection",
     "import-clatd": "say in clatnm's words what clatd's configuration says, and keep it",
@@ -26,6 +29,10 @@ _VERBS = {
     "pcap": "translate the packets of a capture file",
     "cleanup": "remove what a killed translator may have left behind",
 }
+
+
+# Set in the environment, it has the traceback of a bug told as well.
+_TRACEBACK = "CLATNM_TRACEBACK"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,7 +81,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     except OSError as error:
         _abandon_output()
-        return _complain(": ".join(filter(None, (error.filename, error.strerror))) or str(error), EXIT_FAILED)
+        return _complain(": ".join(filter(None, (_name(error), error.strerror))) or str(error), EXIT_FAILED)
+    except Exception as error:  # ours to mend, and nothing that a user can read
+        return _complain(_bug(error), EXIT_FAILED)
+
+
+def _name(error: OSError) -> str:
+    """The file that it is about, if it is about one that has a name."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+
+
+def _bug(error: Exception) -> str:
+    """What whoever reads a report wants to know, on one line; all of it on standard error, where it was asked for."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    at = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in place)
+    return f"{type(error).__name__}: {error}{at} (a bug in clatnm {__version__}; {_TRACEBACK}=1 tells more)"
 
 
 def _complain(what: str, status: int) -> int:

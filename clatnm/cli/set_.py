@@ -102,15 +102,19 @@ def _not_networkmanagers(connection: str) -> str:
     import asyncio
     import json
 
+    from clatnm.cli.answers import understood
     from clatnm.dbus import service
 
     try:
-        told = json.loads(asyncio.run(service.ask("Status")))["connections"]
-    except (BusError, ValueError):
+        answer = asyncio.run(service.ask("Status"))
+        with understood():
+            told = json.loads(answer)["connections"]
+            meant = [item for item in told if connection in (item["interface"], item["name"], item["uuid"])]
+            others = {str(item["uuid"]) for item in meant if item["manager"] != "NetworkManager"}
+    except BusError:
         return ""
-    meant = [item for item in told if connection in (item["interface"], item["name"], item["uuid"])]
-    others = {item["uuid"] for item in meant if item["manager"] != "NetworkManager"}
-    return str(others.pop()) if len(meant) == len(others) == 1 else ""
+    key = others.pop() if len(meant) == len(others) == 1 else ""
+    return "" if "/" in key else key  # it becomes the name of a file
 
 
 def _write_instead(own_file: Path, mode: Mode) -> bool:

@@ -19,8 +19,12 @@ def run(arguments: argparse.Namespace) -> int:
     import json
 
     from clatnm import status
+    from clatnm.cli.answers import understood
     from clatnm.dbus import service
 
-    told = json.loads(asyncio.run(service.ask("Status")))
-    print(json.dumps(told, indent=2, ensure_ascii=False) if arguments.json else status.as_text(told))
+    answer = asyncio.run(service.ask("Status"))
+    with understood():
+        told = json.loads(answer)
+        text = json.dumps(told, indent=2, ensure_ascii=False) if arguments.json else status.as_text(told)
+    print(text)
     return EXIT_OK
