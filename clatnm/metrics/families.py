@@ -65,7 +65,7 @@ DEFAULT_MODE = _common("default_mode", "The mode of connections that have none o
 CONNECTIONS = _common("connections", "Active connections and static translators, by state.", ("kind", "state"))
 ADVERTS = _common(
     "router_advertisements",
-    "Router Advertisements that were heard, and those among them that were malformed.",
+    "Router Advertisements since the daemon began: well-formed ones, and malformed ones.",
     ("result",),
     _Kind.COUNTER,
 )
