@@ -125,7 +125,7 @@ class Networkd:
             try:
                 # Not by its well-known name: that would start it, where it has just been stopped.
                 reply = await bus.call(destination=owner, path=NETWORKD_PATH, interface=MANAGER, member="Describe")
-                fresh = links_from(str(reply[0]))
+                fresh = links_from(str(reply[0]) if reply else "")
             except (BusError, ValueError) as error:
                 if isinstance(error, BusError) and error.name == _CANNOT:
                     told = about(Message.MANAGER_NOT_UNDERSTOOD, manager=NAME)

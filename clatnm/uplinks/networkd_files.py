@@ -88,7 +88,7 @@ class NetworkFiles:
 def _version(path: Path) -> _Version | None:
     try:
         info = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have that name
         return None
     # A link to /dev/null hides a drop-in of the same name.
     return (path, info.st_ino, info.st_size, info.st_mtime_ns)

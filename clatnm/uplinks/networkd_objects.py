@@ -79,7 +79,10 @@ def links_from(description: str) -> tuple[NetworkdLink, ...]:
 
     ValueError when it is no such answer.
     """
-    told = json.loads(description)
+    try:
+        told = json.loads(description)
+    except RecursionError as error:
+        raise ValueError("a description that is nested too deep") from error
     if not isinstance(told, dict) or not isinstance(told.get("Interfaces"), list):
         raise ValueError("no description of links")
     found = (_link_from(entry) for entry in told["Interfaces"] if isinstance(entry, dict))
@@ -87,11 +90,11 @@ def links_from(description: str) -> tuple[NetworkdLink, ...]:
 
 
 def _link_from(entry: Mapping[str, Any]) -> NetworkdLink | None:
-    interface, index = entry.get("Name"), entry.get("Index")
+    interface, index = _line(entry.get("Name")), entry.get("Index")
     # "SetupState" is the same under another name, in versions here and there.
     state = str(entry.get("AdministrativeState", entry.get("SetupState")))
     kind = str(entry.get("Kind"))
-    if not isinstance(interface, str) or not isinstance(index, int) or state not in _MANAGED | _UNDECIDED:
+    if not interface or not isinstance(index, int) or state not in _MANAGED | _UNDECIDED:
         return None
     if (
         interface.startswith(DEVICE_PREFIX)
@@ -104,12 +107,17 @@ def _link_from(entry: Mapping[str, Any]) -> NetworkdLink | None:
         index=index,
         interface=interface,
         decided=state in _MANAGED,
-        network_file=str(entry.get("NetworkFile") or ""),
+        network_file=_line(entry.get("NetworkFile")),
         is_tunnel=kind in TUNNEL_KINDS,
         resolvers=_resolvers(_list(entry.get("DNS"))),
         access_point=_access_point(entry.get("BSSID")),
         prefixes=tuple(_prefixes(_list(_dict(entry.get("NDisc")).get("PREF64")))),
     )
+
+
+def _line(value: Any) -> str:
+    """A text that can be a name of something; "" for others, as one with half a character in it (JSON can have that)."""
+    return value if isinstance(value, str) and value.isprintable() else ""
 
 
 def _list(value: Any) -> list[Mapping[str, Any]]:
@@ -124,7 +132,7 @@ def _octets(value: Any) -> bytes:
     """networkd writes addresses of all kinds as lists of numbers."""
     try:
         return bytes(value) if isinstance(value, list) else b""
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return b""
 
 
@@ -157,7 +165,7 @@ def _prefixes(entries: list[Mapping[str, Any]]) -> Iterator[PrefixCandidate]:
         try:
             prefix = IPv6Network((_octets(entry.get("Prefix")), int(entry.get("PrefixLength", -1))))
             expires_at = None if until_us is None else int(until_us) / 1e6
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         router = _address(entry.get("ConfigProvider"))
         yield PrefixCandidate(

@@ -20,6 +20,7 @@ from clatnm.model import ToldMode, Uplink
 from clatnm.uplinks import nm_objects, nm_vpns
 from clatnm.uplinks.nm_modes import Profile
 from clatnm.uplinks.nm_objects import NM, ROOT_PATH, SETTINGS_CONNECTION, Objects
+from clatnm.uplinks.nm_types import objects_from, profile_from
 from clatnm.uplinks.nm_vpns import VpnGateways
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ class NetworkManager:
                 reply = await bus.call(
                     destination=NM, path=ROOT_PATH, interface=names.OBJECT_MANAGER, member="GetManagedObjects"
                 )
+                if not reply or not isinstance(reply[0], dict):
+                    raise BusError("its objects are no map")
                 break
             except BusError as error:
                 log.debug("NetworkManager does not tell its objects yet: %s", error)
@@ -157,7 +160,7 @@ class NetworkManager:
                     return
         if not self._is_current(bus, owner):
             return
-        self._objects = unwrap(reply[0])
+        self._objects = objects_from(unwrap(reply[0]))
         backlog, self._backlog = self._backlog, None
         for signal in backlog or ():
             nm_objects.apply(self._objects, signal)
@@ -200,7 +203,7 @@ class NetworkManager:
                     reply = await bus.call(
                         destination=NM, path=path, interface=SETTINGS_CONNECTION, member="GetSettings"
                     )
-                    profile = unwrap(reply[0])
+                    profile = profile_from(unwrap(reply[0]) if reply else {})
                 except BusError as error:
                     log.debug("profile %s cannot be read: %s", path, error)
                     if error.name:

@@ -11,6 +11,7 @@ from clatnm.dbus.bus import Signal
 from clatnm.dbus.names import OBJECT_MANAGER, PROPERTIES
 from clatnm.model import DEVICE_PREFIX, Uplink
 from clatnm.uplinks.nm_modes import Profile, modes_from
+from clatnm.uplinks.nm_types import interfaces_from, properties_from
 
 NM = "org.freedesktop.NetworkManager"
 NM_PATH = "/org/freedesktop/NetworkManager"
@@ -45,7 +46,7 @@ def apply(objects: Objects, signal: Signal) -> bool:
     """Bring `objects` up to date with one signal; True when that changed anything."""
     if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesAdded":
         path, interfaces = signal.body
-        objects.setdefault(path, {}).update(interfaces)
+        objects.setdefault(path, {}).update(interfaces_from(interfaces))
         return True
     if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesRemoved":
         path, gone = signal.body
@@ -57,7 +58,10 @@ def apply(objects: Objects, signal: Signal) -> bool:
     if signal.interface == PROPERTIES and signal.member == "PropertiesChanged":
         interface, changed, invalidated = signal.body
         properties = objects.setdefault(signal.path, {}).setdefault(interface, {})
-        properties.update(changed)
+        # What has changed into a form that nobody understands is not as it was.
+        for name in changed:
+            properties.pop(name, None)
+        properties.update(properties_from(interface, changed))
         for name in invalidated:
             properties.pop(name, None)
         return True

@@ -20,6 +20,7 @@ from clatnm.uplinks.nm_objects import (
     active_profiles,
     uplinks_from,
 )
+from clatnm.uplinks.nm_types import objects_from, profile_from
 
 _SETTINGS = f"{NM}.Settings"
 _SETTINGS_PATH = f"{NM_PATH}/Settings"
@@ -52,29 +53,36 @@ async def set_mode(connection: str, mode: Mode | None) -> Outcome:
     """
     bus = await Bus.connect()
     try:
-        path, settings = await _find(bus, connection)
-        native = await _knows_clat(bus)
-        wanted = with_mode(settings, mode, native=native)
-        changed = wanted != settings
-        if changed:
-            try:
-                await _write(bus, path, mode, native=native)
-            except BusError as error:
-                if error.name != _CHANGED_MEANWHILE:
-                    raise
-                await _write(bus, path, mode, native=native)
-            settings = await _settings(bus, path)
-        uuid = str(unwrap(settings["connection"]["uuid"]))
-        told = modes_from(unwrap(settings))
-        return Outcome(
-            uuid=uuid,
-            place=told[0].source if told else "",
-            changed=changed,
-            kept=[each.mode for each in told] == ([] if mode is None else [mode]),
-            translating=await _translating(bus, uuid) if mode is Mode.NO and native else (),
-        )
+        return await _set_mode(bus, connection, mode)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = "NetworkManager's answer is not understood"
+        raise BusError(what, hint="see: nmcli --version; docs/networkmanager.md has those that were tried") from error
     finally:
         bus.close()
+
+
+async def _set_mode(bus: Bus, connection: str, mode: Mode | None) -> Outcome:
+    path, settings = await _find(bus, connection)
+    native = await _knows_clat(bus)
+    wanted = with_mode(settings, mode, native=native)
+    changed = wanted != settings
+    if changed:
+        try:
+            await _write(bus, path, mode, native=native)
+        except BusError as error:
+            if error.name != _CHANGED_MEANWHILE:
+                raise
+            await _write(bus, path, mode, native=native)
+        settings = await _settings(bus, path)
+    uuid = str(unwrap(settings["connection"]["uuid"]))
+    told = modes_from(profile_from(unwrap(settings)))
+    return Outcome(
+        uuid=uuid,
+        place=told[0].source if told else "",
+        changed=changed,
+        kept=[each.mode for each in told] == ([] if mode is None else [mode]),
+        translating=await _translating(bus, uuid) if mode is Mode.NO and native else (),
+    )
 
 
 def with_mode(settings: _Raw, mode: Mode | None, *, native: bool) -> _Raw:
@@ -152,7 +160,7 @@ async def _knows_clat(bus: Bus) -> bool:
 
 async def _translating(bus: Bus, uuid: str) -> tuple[str, ...]:
     reply = await bus.call(destination=NM, path=ROOT_PATH, interface=names.OBJECT_MANAGER, member="GetManagedObjects")
-    objects = unwrap(reply[0])
+    objects = objects_from(unwrap(reply[0]))
     uplinks = uplinks_from(objects, {path: {} for path in active_profiles(objects)})
     return tuple(uplink.interface for uplink in uplinks if uplink.uuid == uuid and uplink.manager_clat)
 

@@ -50,7 +50,7 @@ class VpnGateways:
         except BusError as error:
             log.debug("nobody knows who says where a VPN ends: %s", error)
             return
-        if reply[0] == 0:
+        if reply[:1] == [0]:
             device, gateway = told
             self.known[device] = gateway
             changed()
