@@ -84,7 +84,7 @@ class _PriorityFormatter(logging.Formatter):
 class JournalHandler(logging.Handler):
     """To the journal's own socket. What that does not take goes where the lines have always gone, without fields."""
 
-    def __init__(self, fallback: logging.Handler, *, path: str = _JOURNAL) -> None:
+    def __init__(self, fallback: logging.Handler, *, path: str) -> None:
         super().__init__()
         self._fallback = fallback
         self._path = path
@@ -118,7 +118,7 @@ def setup(*, verbose: int = 0) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     if _is_journal():
         handler.setFormatter(_PriorityFormatter("%(message)s"))
-        handler = JournalHandler(handler)
+        handler = JournalHandler(handler, path=_JOURNAL)
         handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("clatnm")
     for old in root.handlers:

@@ -162,9 +162,10 @@ def judge(head: bytes, *, local: bool) -> int:
 
 
 def _name_of(host: str) -> str:
-    """`[::1]:9864` → `::1`, `localhost:9864` → `localhost`."""
+    """`[::1]:9864` → `::1`, `localhost:9864` → `localhost`; "" for what is no host."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, _, rest = host[1:].partition("]")
+        return name if not rest or rest.startswith(":") else ""
     return host.partition(":")[0].lower()
 
 
