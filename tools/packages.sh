@@ -47,6 +47,9 @@ table='
     unshare            util-linux         util-linux        test
     firewalld          firewalld          firewalld         test
     ufw                ufw                ufw               test
+    node_exporter      prometheus-node-exporter node-exporter test
+    zsh                zsh                zsh               test
+    fish               fish               fish              test
 '
 
 say() { printf '%s\n' "packages: $*"; }
@@ -54,6 +57,8 @@ say() { printf '%s\n' "packages: $*"; }
 is_here() {
     if [ "$1" = venv ]; then
         "$(tools/python.sh 2>/dev/null)" -c 'import ensurepip, venv' 2>/dev/null
+    elif [ "$1" = node_exporter ]; then # Debian has another name for it
+        command -v node_exporter prometheus-node-exporter >/dev/null
     else
         command -v "$1" >/dev/null
     fi

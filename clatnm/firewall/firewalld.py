@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError
@@ -155,10 +155,17 @@ class Firewalld:
             signature="s",
             body=[interface],
         )
-        return str(answer[0])
+        return _word(answer)
 
     async def _ask(self, bus: Bus, member: str, *words: str) -> str:
         answer = await bus.call(
             destination=NAME, path=PATH, interface=ZONE, member=member, signature="s" * len(words), body=words
         )
-        return str(answer[0])
+        return _word(answer)
+
+
+def _word(answer: list[Any]) -> str:
+    """The text that an answer is. BusError for another one: then this is no firewalld that we know."""
+    if not answer or not isinstance(answer[0], str):
+        raise BusError("firewalld's answer is not understood")
+    return answer[0]
