@@ -21,12 +21,16 @@ _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
     "status": "every active connection: is there a CLAT, and why (not)",
     "explain": "why one connection has CLAT or not, what is known, and what would change it",
+    "monitor": "what the daemon does, as it happens: connections, rates, decisions",
     "metrics": "what the daemon counts, for Prometheus and its relatives",
+    "doctor": "what is wrong, and what to do about it",
     "plan": "the steps that the daemon would take now, taking none",
     "set": "switch CLAT on or off for one connection",
     "import-clatd": "say in clatnm's words what clatd's configuration says, and keep it",
     "translate": "run one translator by hand, in the foreground",
     "pcap": "translate the packets of a capture file",
+    "notify": "tell on the desktop, once for each network, whether IPv4 works there",
+    "indicator": "one line about IPv4 for a status bar",
     "cleanup": "remove what a killed translator may have left behind",
 }
 

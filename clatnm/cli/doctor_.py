@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`clatnm doctor [CONNECTION]`"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from clatnm.cli import EXIT_FAILED, EXIT_NOTHING_TO_DO, EXIT_OK
+from clatnm.config import CONFIG_DIR, STATE_DIR
+from clatnm.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.epilog = "Exit status: 0 nothing fails, whether or not there are warnings; 1 something fails; "
+    parser.epilog += "2 there is no such connection; 3 there is no connection to look at."
+    parser.add_argument(
+        "connection",
+        metavar="CONNECTION",
+        nargs="?",
+        help="its name, its UUID, or its network interface (default: all)",
+    )
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--bundle", type=Path, metavar="FILE", help="write what is known into an archive (.tar.gz), "
+                        "without names of networks and without the host parts of addresses")  # fmt: skip
+    parser.add_argument("--with-names", action="store_true", help="leave names of networks in the archive")
+    parser.add_argument("--config", type=Path, default=CONFIG_DIR, metavar="DIR", help=f"default: {CONFIG_DIR}")
+    parser.add_argument("--state", type=Path, default=STATE_DIR, metavar="DIR", help=f"default: {STATE_DIR}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Gather the facts, check them, tell."""
+    import asyncio
+    import json
+
+    from clatnm.doctor import bundle, report
+    from clatnm.doctor.findings import Level
+    from clatnm.doctor.gather import gather
+
+    if arguments.with_names and arguments.bundle is None:
+        raise ConfigError("--with-names is about --bundle", hint="clatnm doctor --bundle FILE --with-names")
+    facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config, state_dir=arguments.state))
+    found = report.findings(facts)
+    if arguments.json:
+        print(json.dumps(report.as_json(found, facts), indent=2, ensure_ascii=False))
+    else:
+        print(report.as_text(found, facts))
+    if arguments.bundle is not None:
+        names = arguments.with_names
+        parts = bundle.write(arguments.bundle, found, facts, config_dir=arguments.config, with_names=names)
+        print(f"{arguments.bundle}: {', '.join(parts)}", file=sys.stderr)
+    if report.worst(found) is Level.FAIL:
+        return EXIT_FAILED
+    if not facts.subjects:
+        print("there is no connection to look at", file=sys.stderr)
+        return EXIT_NOTHING_TO_DO
+    return EXIT_OK
