@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One connection to the system bus: calls that always end, signals in order, death as an event.
+"""One connection to a bus: calls that always end, signals in order, death as an event.
 
 dbus-next and dbus-fast have the same API. dbus-next is what distributions have had for longest; from Python 3.15
 on only its maintained fork imports at all. This room is the only one that names either.
@@ -12,23 +12,35 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 try:
-    from dbus_next import BusType, Message, MessageType, RequestNameReply, Variant
-    from dbus_next import DBusError as library_error
+    from dbus_next import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
+    from dbus_next import DBusError as LibraryError
     from dbus_next import service as library_service
     from dbus_next.aio import MessageBus
 except (ImportError, AttributeError):  # missing, or too old for this Python
-    from dbus_fast import BusType, Message, MessageType, RequestNameReply, Variant
-    from dbus_fast import DBusError as library_error
+    from dbus_fast import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
+    from dbus_fast import DBusError as LibraryError
     from dbus_fast import service as library_service
     from dbus_fast.aio import MessageBus
 
 from clatnm.dbus import names
 from clatnm.errors import AlreadyRunningError, BusError
 
-__all__ = ["Bus", "Signal", "Variant", "library_error", "library_service", "unwrap"]
+__all__ = [
+    "Bus",
+    "LibraryError",
+    "Message",
+    "MessageFlag",
+    "MessageType",
+    "Signal",
+    "Variant",
+    "library_service",
+    "unwrap",
+]
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +89,38 @@ class Bus:
 
         `descriptors`: messages may carry some.
         """
+        return await cls._reach(
+            "system bus",
+            "is dbus-daemon or dbus-broker running?",
+            bus_type=BusType.SYSTEM,
+            negotiate_unix_fd=descriptors,
+        )
+
+    @classmethod
+    async def connect_session(cls) -> Bus:
+        """Connect to the bus of the user's session: `DBUS_SESSION_BUS_ADDRESS`, else where systemd has it. BusError."""
+        hint = "is this run in a session of the user's?"
+        address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
+        if not address:
+            # The libraries would look for what X11 tells of it, and fail in many ways.
+            socket = Path(os.environ.get("XDG_RUNTIME_DIR", "")) / "bus"
+            if not socket.is_absolute() or not socket.exists():
+                raise BusError("there is no session bus", hint=hint)
+            address = f"unix:path={quote(str(socket))}"
+        return await cls._reach("session bus", hint, bus_address=address)
+
+    @classmethod
+    async def _reach(cls, what: str, hint: str, **options: Any) -> Bus:
+        """Connect as `options` say to the library. BusError."""
         connection: Any = None
         try:
-            connection = MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=descriptors)
+            connection = MessageBus(**options)
             await asyncio.wait_for(connection.connect(), _TIMEOUT_S)
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
             if connection is not None and isinstance(error, asyncio.TimeoutError):
                 connection.disconnect()  # dbus-next would keep the socket, and the loop its reader, for ever
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or "no answer"
-            raise BusError(
-                f"cannot connect to the system bus: {why}",
-                hint="is dbus-daemon or dbus-broker running?",
-            ) from error
+            raise BusError(f"cannot connect to the {what}: {why}", hint=hint) from error
         return cls(connection)
 
     async def _watch(self) -> None:
@@ -257,10 +289,18 @@ class Bus:
 
     def emit(self, *, path: str, interface: str, member: str, signature: str, body: Sequence[Any]) -> None:
         """Send a signal to whoever listens; its variants are `Variant`s. On a dead bus nothing happens."""
+        self.send(
+            Message.new_signal(path=path, interface=interface, member=member, signature=signature, body=list(body))
+        )
+
+    def send(self, message: Any) -> None:
+        """Send a `Message` that nobody answers. On a dead bus nothing happens."""
         if not self._gone.done():
-            self._connection.send(
-                Message.new_signal(path=path, interface=interface, member=member, signature=signature, body=list(body))
-            )
+            self._connection.send(message)
+
+    def on_message(self, handler: Callable[[Any], bool]) -> None:
+        """Show every `Message` to `handler` before anything else is done about it; True: that is all there is to do."""
+        self._connection.add_message_handler(handler)
 
     async def drain(self) -> None:
         """Return when the bus has taken all that was sent before. BusError when it dies."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from clatnm.dbus import names
-from clatnm.dbus.bus import Bus, Variant, library_error, library_service
+from clatnm.dbus.bus import Bus, LibraryError, Variant, library_service
 from clatnm.dbus.properties import PROPERTIES, Told, values
 from clatnm.errors import BusError
 
@@ -56,7 +56,7 @@ class _Connection(library_service.ServiceInterface):  # type: ignore[misc]
         for told in json.loads(self._explain(self.shown["Uuid"])):
             if told["interface"] == self.shown["Interface"]:
                 return json.dumps(told)
-        raise library_error(names.ERROR_GONE, "the connection is gone")
+        raise LibraryError(names.ERROR_GONE, "the connection is gone")
 
     def change(self, shown: Mapping[str, Any]) -> None:
         """Have these values, and tell which of them are new."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What `org.clatnm1.Connection` has: each property with its D-Bus type, and where it is in `status --json`.
 
-What changes all the time by itself is none of them: counters, and the seconds that a prefix has left. `Status` has both.
+What changes all the time by itself is none of them: counters, and the seconds that a prefix has left. `Status` has
+both.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _relay(told: Told, key: str, default: Any) -> Any:
 
 def _leads(told: Told) -> bool:
     """New IPv4 connections go through it by a default route."""
-    return _translator(told, "metric", -1) >= 0 and told["state"] != _DRAINING
+    return bool(_translator(told, "metric", -1) >= 0 and told["state"] != _DRAINING)
 
 
 PROPERTIES: tuple[Property, ...] = (

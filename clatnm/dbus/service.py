@@ -2,20 +2,19 @@
 """Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`, and those of the connections below it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from clatnm import __version__
 from clatnm.dbus import names
-from clatnm.dbus.bus import Bus, library_service
+from clatnm.dbus.authority import DENIED, Authority, Guarded
+from clatnm.dbus.bus import Bus, LibraryError, library_service
 from clatnm.dbus.objects import Objects
 from clatnm.dbus.properties import Told
 from clatnm.errors import BusError, NoDaemonError
 from clatnm.log import Message, about
 
 log = logging.getLogger(__name__)
-
-_NO_DAEMON = ("org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner")
 
 
 class Answers(Protocol):
@@ -62,11 +61,11 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def Poke(self, why: "s"):  # type: ignore[name-defined, no-untyped-def]  # noqa: F821, N802
-        self._answers.poke(why)
+        raise _unasked()
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def Reload(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
-        return self._answers.reload()
+        raise _unasked()
 
     @library_service.dbus_property(access=library_service.PropertyAccess.READ)  # type: ignore[untyped-decorator]
     def Version(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
@@ -93,6 +92,27 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
         return text
 
 
+def _unasked() -> Exception:
+    """Calls of these methods do not come here, see `_guarded`; one that did would not have been checked."""
+    return LibraryError(DENIED, "name the interface")  # type: ignore[no-any-return]
+
+
+def _guarded(answers: Answers) -> tuple[Guarded, ...]:
+    """What makes the daemon do something."""
+
+    def poke(arguments: Sequence[Any]) -> Sequence[Any]:
+        answers.poke(arguments[0])
+        return ()
+
+    def reload(arguments: Sequence[Any]) -> Sequence[Any]:
+        return (answers.reload(),)
+
+    return (
+        Guarded(member="Poke", takes="s", gives="", action="org.clatnm1.poke", answer=poke),
+        Guarded(member="Reload", takes="", gives="s", action="org.clatnm1.reload", answer=reload),
+    )
+
+
 async def offer(bus: Bus, answers: Answers) -> Objects:
     """Export our objects on `bus` and take our name. AlreadyRunningError when another daemon has it.
 
@@ -100,6 +120,7 @@ async def offer(bus: Bus, answers: Answers) -> Objects:
     """
     objects = Objects(bus, explain=answers.explain)
     objects.announcer = manager = _Manager(answers, objects)
+    Authority(bus, path=names.OBJECT_PATH, interface=names.MANAGER_INTERFACE, methods=_guarded(answers))
     bus.export(names.OBJECT_PATH, manager)
     # Whoever sees our name come finds everything there.
     objects.publish(answers.connections())
@@ -125,7 +146,7 @@ async def ask(member: str, *arguments: str) -> str:
             body=arguments,
         )
     except BusError as error:
-        if error.name in _NO_DAEMON:
+        if error.name in names.NO_DAEMON:
             raise NoDaemonError("the clatnm daemon does not run", hint="systemctl start clatnm") from error
         raise
     finally:

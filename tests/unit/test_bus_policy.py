@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The bus policy that is shipped, under a real dbus-daemon: who may ask and do what."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clatnm import status
 from clatnm.dbus import names, service
-from clatnm.dbus.bus import Bus
+from clatnm.dbus.bus import Bus, library_service
+from clatnm.policy.plan import decide
+from tests.unit.policy.worlds import NOW, a_world
 from tests.unit.programs import need
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,10 +42,15 @@ BUS_CONFIG = """\
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
   </policy>
+  <policy user="root">
+    <allow own="{polkit}"/>
+    <allow send_destination="{polkit}"/>
+  </policy>
   <include>{policy}</include>
 </busconfig>
 """
-MANAGER, PROPERTIES = names.MANAGER_INTERFACE, names.PROPERTIES
+MANAGER, CONNECTION, PROPERTIES = names.MANAGER_INTERFACE, names.CONNECTION_INTERFACE, names.PROPERTIES
+FIRST = f"{names.CONNECTION_PATH}/1"
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         directory = Path(name)
         directory.chmod(0o755)
         policy = shutil.copy(REPOSITORY / "packaging/dbus/org.clatnm1.conf", directory)
-        (directory / "bus.conf").write_text(BUS_CONFIG.format(directory=directory, policy=policy))
+        (directory / "bus.conf").write_text(BUS_CONFIG.format(directory=directory, policy=policy, polkit=names.POLKIT))
         process = subprocess.Popen(
             [daemon, f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
             stdout=subprocess.PIPE,
@@ -72,9 +79,11 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             process.stdout.close()
 
 
-async def call_as(user: int, address: str, member: str, *arguments: str, to: str = names.BUS_NAME) -> str:
+async def call_as(
+    user: int, address: str, member: str, *arguments: str, to: str = names.BUS_NAME, path: str = ""
+) -> str:
     """Empty when the call succeeds, else the D-Bus error as dbus-send prints it."""
-    path = names.OBJECT_PATH if to == names.BUS_NAME else names.DBUS_PATH
+    path = path or (names.OBJECT_PATH if to == names.BUS_NAME else names.DBUS_PATH)
     process = await asyncio.create_subprocess_exec(
         need("dbus-send", "dbus-bin"),
         f"--bus={address}",
@@ -103,7 +112,7 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
             return "{}"
 
         def explain(self, connection: str) -> str:
-            return "[]"
+            return '[{"interface": "wlan0"}]'
 
         def world(self) -> str:
             return "{}"
@@ -115,6 +124,10 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
             poked.append("reload")
             return ""
 
+        def connections(self) -> list[dict[str, Any]]:
+            (verdict,) = decide(a_world(), NOW)
+            return [status.connection(verdict, None, None, counters={}, now=NOW)]
+
     connection = await Bus.connect()
     try:
         await service.offer(connection, Daemon())
@@ -124,6 +137,9 @@ async def answers_of_our_object(user: int, address: str) -> tuple[dict[str, str]
             "world": await call_as(user, address, f"{MANAGER}.World"),
             "version": await call_as(user, address, f"{PROPERTIES}.Get", f"string:{MANAGER}", "string:Version"),
             "introspect": await call_as(user, address, "org.freedesktop.DBus.Introspectable.Introspect"),
+            "objects": await call_as(user, address, f"{names.OBJECT_MANAGER}.GetManagedObjects"),
+            "properties": await call_as(user, address, f"{PROPERTIES}.GetAll", f"string:{CONNECTION}", path=FIRST),
+            "why": await call_as(user, address, f"{CONNECTION}.Explain", path=FIRST),
             "ping": await call_as(user, address, "org.freedesktop.DBus.Peer.Ping"),
             "reload": await call_as(user, address, f"{MANAGER}.Reload"),
             "poke": await call_as(user, address, f"{MANAGER}.Poke", "string:why"),
@@ -140,6 +156,46 @@ def test_bus_policy_lets_everybody_look_but_not_poke(bus: str) -> None:
     assert "AccessDenied" in answers.pop("reload")
     assert set(answers.values()) == {""}
     assert poked == []
+
+
+class Polkit(library_service.ServiceInterface):  # type: ignore[misc]
+    """As much of polkit as is asked; `allowed` are the actions that it lets anybody do."""
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(names.POLKIT_AUTHORITY)
+        self._allowed = allowed
+        self.asked: list[tuple[str, str]] = []
+
+    @library_service.method()  # type: ignore[untyped-decorator]
+    def CheckAuthorization(  # type: ignore[no-untyped-def]  # noqa: N802
+        self,
+        subject: "(sa{sv})",  # type: ignore[syntax]  # noqa: F722
+        action: "s",  # type: ignore[name-defined]  # noqa: F821
+        details: "a{ss}",  # type: ignore[syntax]  # noqa: F722
+        flags: "u",  # type: ignore[name-defined]  # noqa: F821
+        cancellation: "s",  # type: ignore[name-defined]  # noqa: F821
+    ) -> "(bba{ss})":  # type: ignore[syntax]  # noqa: F722
+        self.asked.append((subject[0], action))
+        return [action in self._allowed, False, {}]
+
+
+@pytest.mark.root
+def test_polkit_may_let_others_do_one_thing_and_not_another(bus: str) -> None:
+    async def work() -> tuple[dict[str, str], list[str], list[tuple[str, str]]]:
+        connection, polkit = await Bus.connect(), Polkit("org.clatnm1.reload")
+        try:
+            connection.export(names.POLKIT_PATH, polkit)
+            await connection.own_name(names.POLKIT)
+            answers, poked = await answers_of_our_object(NOBODY, bus)
+        finally:
+            connection.close()
+        return answers, poked, polkit.asked
+
+    answers, poked, asked = asyncio.run(work())
+    assert "AccessDenied" in answers.pop("poke")
+    assert set(answers.values()) == {""}
+    assert poked == ["reload"]
+    assert asked == [("system-bus-name", "org.clatnm1.reload"), ("system-bus-name", "org.clatnm1.poke")]
 
 
 @pytest.mark.root

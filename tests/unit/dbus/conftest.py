@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.dbus.rooms import Room
+from tests.unit.dbus.rooms import MODULES, Room
 
 
 @pytest.fixture(params=["dbus_next", "dbus_fast"])
@@ -22,12 +22,12 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         pytest.skip(f"needs {library}")
     package = importlib.import_module("clatnm.dbus")
     monkeypatch.setitem(sys.modules, other, None)  # importing it raises ImportError
-    for name in ("bus", "service"):
+    for name in MODULES:
         monkeypatch.setattr(package, name, None, raising=False)
         monkeypatch.delitem(sys.modules, f"clatnm.dbus.{name}", raising=False)
-    found = Room(library, importlib.import_module("clatnm.dbus.bus"), importlib.import_module("clatnm.dbus.service"))
+    found = Room(library, *(importlib.import_module(f"clatnm.dbus.{name}") for name in MODULES))
     assert found.bus.MessageBus.__module__.startswith(library)
     yield found
     # What was imported here must not stay in place of what monkeypatch restores.
-    for name in ("bus", "service"):
+    for name in MODULES:
         sys.modules.pop(f"clatnm.dbus.{name}", None)

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MODULES = ("bus", "authority", "objects", "service")
+"""Those that name a library, or are made of it."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -13,4 +16,6 @@ class Room:
 
     library: str
     bus: Any
+    authority: Any
+    objects: Any
     service: Any

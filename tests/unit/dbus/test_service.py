@@ -48,6 +48,9 @@ class Offered:
     def reload(self) -> str:
         return "x.conf:1: mistake"
 
+    def connections(self) -> list[dict[str, Any]]:
+        return []
+
 
 def with_service(room: Room, work: Callable[[Offered], Awaitable[None]]) -> None:
     async def serve() -> None:
@@ -157,7 +160,7 @@ def test_poke_reaches_the_daemon_and_properties_answer(room: Room) -> None:
         assert await call(names.MANAGER_INTERFACE, "Reload", "") == ["x.conf:1: mistake"]
         assert offered.pokes == ["wlan0 up"]
         told = await call(names.PROPERTIES, "GetAll", "s", names.MANAGER_INTERFACE)
-        assert room.bus.unwrap(told) == [{"Version": __version__}]
+        assert room.bus.unwrap(told) == [{"Version": __version__, "ApiVersion": 1, "Connections": []}]
         value = room.bus.Variant("s", "9")
         with pytest.raises(BusError):
             await call(names.PROPERTIES, "Set", "ssv", names.MANAGER_INTERFACE, "Version", value)
@@ -193,6 +196,11 @@ def test_introspection_tells_what_there_is_and_no_more(room: Room) -> None:
             ("method", "Poke"): [("s", "in")],
             ("method", "Reload"): [("s", "out")],
             ("property", "Version"): [],
+            ("property", "ApiVersion"): [],
+            ("property", "Connections"): [],
+            ("signal", "ConnectionAdded"): [("o", "out")],
+            ("signal", "ConnectionRemoved"): [("o", "out")],
+            ("signal", "Decision"): [("s", "out")],
         }
 
     with_service(room, work)
