@@ -42,13 +42,22 @@ files="
 644 networkd/networkd-prefix.conf        $prefix/share/clatnm/networkd-prefix.conf
 644 packaging/udev/81-clatnm.rules       $lib/udev/rules.d/81-clatnm.rules
 644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
+644 packaging/polkit/org.clatnm1.policy  /usr/share/polkit-1/actions/org.clatnm1.policy
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service
 644 packaging/systemd/clatnm.catalog     $prefix/lib/systemd/catalog/clatnm.catalog
 644 packaging/grafana/clatnm.json        $prefix/share/clatnm/grafana.json
 644 packaging/man/clatnm.8               $prefix/share/man/man8/clatnm.8
+644 packaging/man/clatnm-translate.8     $prefix/share/man/man8/clatnm-translate.8
 644 packaging/man/clatnm.conf.5          $prefix/share/man/man5/clatnm.conf.5
 644 packaging/man/clatnm-static.conf.5   $prefix/share/man/man5/clatnm-static.conf.5
+644 packaging/man/org.clatnm1.5          $prefix/share/man/man5/org.clatnm1.5
 644 packaging/static-relay.conf          $prefix/share/clatnm/static-relay.conf
+"
+# shell, place there: made when they are installed, so that they know every verb and option
+completions="
+bash $prefix/share/bash-completion/completions/clatnm
+zsh  $prefix/share/zsh/site-functions/_clatnm
+fish $prefix/share/fish/vendor_completions.d/clatnm.fish
 "
 
 each_file() { # COMMAND: called as COMMAND MODE FILE PLACE
@@ -65,8 +74,21 @@ remove() {
     rm -f "$3"
 }
 
+put_completions() {
+    local python shell place
+    python=$(tools/python.sh)
+    while read -r shell place; do
+        [ -n "$shell" ] || continue
+        install -d -m 755 "$(dirname "$root$place")"
+        # Without what is installed for this Python, and without leaving anything in the tree.
+        "$python" -I -S -B tools/completions.py "$shell" >"$root$place"
+        chmod 644 "$root$place"
+    done <<<"$completions"
+}
+
 install_files() {
     each_file put
+    put_completions
     sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service"
     # What the administrator wrote stays.
     install -d -m 755 "$root/etc/clatnm/static.d"
@@ -88,7 +110,7 @@ install_program() {
     rm -rf "$root$library"
     mkdir -p "$root$prefix/lib" "$root$prefix/bin"
     "$python" -m venv "$root$library"
-    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "$source"
+    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "$source[monitor]"
     "$root$library/bin/python" -m pip uninstall -qq --yes setuptools pip
     # The libraries' own commands and the activation scripts are nobody's business.
     find "$root$library/bin" -type f ! -name clatnm -delete
@@ -123,6 +145,9 @@ uninstall)
         systemctl disable --quiet --now clatnm.service || true
     fi
     each_file remove
+    while read -r _ place; do
+        [ -z "$place" ] || rm -f "$root$place"
+    done <<<"$completions"
     rm -rf "$root$library"
     rm -f "$root$prefix/bin/clatnm"
     [ ! -d "$root$prefix/share/clatnm" ] || rmdir --ignore-fail-on-non-empty "$root$prefix/share/clatnm"

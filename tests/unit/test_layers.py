@@ -70,6 +70,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "journal": LEAVES | {"status"},
     "hooks": frozenset({"log", "model"}),
     "metrics": LEAVES | {"config_metrics", "status"},
+    "monitor": LEAVES | {"dbus", "status"},
     "supervisor": LEAVES | {"hooks", "policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "relay", "status", "translators"},
 }
@@ -82,6 +83,7 @@ LIBRARIES: Mapping[str, str] = {
     "dbus_fast": "clatnm/dbus/",
     "pyroute2": "clatnm/kernel/",
     "dns": "clatnm/discovery/question.py",
+    "urwid": "clatnm/monitor/screen.py",
     "jinja2": "clatnm/templates/",
 }
 # Clock, network, scheduler, chance: what makes a function's answer depend on more than its arguments.
