@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -112,7 +113,8 @@ def _complain(what: str, status: int) -> int:
 def _abandon_output() -> None:
     """What is still buffered goes nowhere, so that Python does not complain about it at exit either."""
     if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError):  # one that is no file, or closed, keeps nothing
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def entry() -> None:
