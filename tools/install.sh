@@ -25,10 +25,10 @@ fi
 
 if [ "$prefix" = /usr ]; then
     lib=/usr/lib dbus=/usr/share/dbus-1/system.d
-    systemd=/usr/lib/systemd/system networkd=/usr/lib/systemd/network
+    systemd=/usr/lib/systemd/system users=/usr/lib/systemd/user networkd=/usr/lib/systemd/network
 else
     lib=/etc dbus=/etc/dbus-1/system.d
-    systemd=/etc/systemd/system networkd=/etc/systemd/network
+    systemd=/etc/systemd/system users=/etc/systemd/user networkd=/etc/systemd/network
 fi
 
 # mode, file here, place there
@@ -46,6 +46,8 @@ files="
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service
 644 packaging/systemd/clatnm.catalog     $prefix/lib/systemd/catalog/clatnm.catalog
 644 packaging/grafana/clatnm.json        $prefix/share/clatnm/grafana.json
+644 packaging/systemd/user/clatnm-notify.service $users/clatnm-notify.service
+644 packaging/desktop/clatnm-notify.desktop $prefix/share/clatnm/clatnm-notify.desktop
 644 packaging/man/clatnm.8               $prefix/share/man/man8/clatnm.8
 644 packaging/man/clatnm-translate.8     $prefix/share/man/man8/clatnm-translate.8
 644 packaging/man/clatnm.conf.5          $prefix/share/man/man5/clatnm.conf.5
@@ -89,7 +91,8 @@ put_completions() {
 install_files() {
     each_file put
     put_completions
-    sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service"
+    sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service" "$root$users/clatnm-notify.service"
+    sed -i "s|/usr/share|$prefix/share|" "$root$prefix/share/clatnm/clatnm-notify.desktop"
     # What the administrator wrote stays.
     install -d -m 755 "$root/etc/clatnm/static.d"
     [ -e "$root/etc/clatnm/clatnm.conf" ] || put 644 packaging/clatnm.conf "$root/etc/clatnm/clatnm.conf"
@@ -143,6 +146,7 @@ files)
 uninstall)
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then
         systemctl disable --quiet --now clatnm.service || true
+        systemctl --global disable --quiet clatnm-notify.service || true
     fi
     each_file remove
     while read -r _ place; do

@@ -47,6 +47,8 @@ table='
     unshare            util-linux         util-linux        test
     firewalld          firewalld          firewalld         test
     ufw                ufw                ufw               test
+    dunst              dunst              dunst             test
+    Xvfb               xvfb               xorg-x11-server-Xvfb test
     node_exporter      prometheus-node-exporter node-exporter test
     zsh                zsh                zsh               test
     fish               fish               fish              test

@@ -276,6 +276,7 @@ def test_spec_file_lists_what_is_installed(tmp_path: Path) -> None:
         "_sysconfdir": "/etc",
         "_udevrulesdir": "/usr/lib/udev/rules.d",
         "_unitdir": "/usr/lib/systemd/system",
+        "_userunitdir": "/usr/lib/systemd/user",
         "_prefix": "/usr",
         "nmlibdir": "/usr/lib/NetworkManager",
     }
