@@ -313,7 +313,7 @@ def _syntax_fault(error: configparser.Error, source: str) -> ConfigError:
             number, what = error.lineno, "this line belongs to no section"
         case configparser.ParsingError():
             number, what = error.errors[0][0], "this line is not understood"
-    return ConfigError(f"{source}:{number}: {what}", hint="the form is: [clatnm], then key = value")
+    return ConfigError(f"{source}:{number}: {_told(what)}", hint="the form is: [clatnm], then key = value")
 
 
 def _key_fault(text: str, source: str, key: str, what: str, hint: str) -> ConfigError:
@@ -325,8 +325,13 @@ def _fault(text: str, source: str, pattern: str, what: str, hint: str) -> Config
     """A ConfigError that names the line which begins with `pattern`."""
     begins = re.compile(rf"\s*{pattern}", re.IGNORECASE)
     numbers = (n for n, line in enumerate(text.split("\n"), 1) if begins.match(line))
-    told = what if len(what) <= _MAX_TOLD else f"{what[:_MAX_TOLD]}…"
-    return ConfigError(f"{source}:{next(numbers, 1)}: {told}", hint=hint)
+    return ConfigError(f"{source}:{next(numbers, 1)}: {_told(what)}", hint=hint)
+
+
+def _told(what: str) -> str:
+    """A mistake on one line, and no longer than people read."""
+    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in what)
+    return plain if len(plain) <= _MAX_TOLD else f"{plain[:_MAX_TOLD]}…"
 
 
 def some_secret(directory: Path) -> bytes:

@@ -25,7 +25,7 @@ _IDENTIFIER: Final = "clatnm"
 
 
 class Message(StrEnum):
-    """MESSAGE_IDs, sd_id128 in hexadecimal. A new kind of message takes `systemd-id128 new`; an old one keeps its own."""
+    """MESSAGE_IDs, sd_id128 in hexadecimal. A new kind of message takes `systemd-id128 new`; an old one keeps its."""
 
     CLAT_UP = "4c3aa6c14f2c4db3963412bf02752eba"
     CLAT_ABSENT = "249978b1fd0d43ea96451b720b1a1437"

@@ -15,7 +15,7 @@ from clatnm import config, status, trace
 from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
-from clatnm.errors import ConfigError, NoDaemonError, ParseError
+from clatnm.errors import BusError, ConfigError, NoDaemonError, ParseError
 from clatnm.kernel.host import Host
 from clatnm.model import DEVICE_PREFIX, Plan, Settings, Step, Stop, Update, Verdict, World
 from clatnm.observer import Observer
@@ -120,11 +120,23 @@ async def now(*, config_dir: Path, state_dir: Path) -> Scene:
     HostError: only root can look. BusError: there is no bus.
     """
     try:
-        ((at, world),) = trace.parse([await service.ask("World")])
+        answer = await service.ask("World")
     except NoDaemonError:
         at, world = await _look_around(config.load(config_dir, backends=tuple(BACKENDS)), state_dir)
+    else:
+        at, world = _told(answer)
     verdicts = decide(world, at)
     return Scene(at=at, verdicts=verdicts, steps=diff(world.running, wanted(verdicts)))
+
+
+def _told(answer: str) -> tuple[float, World]:
+    """The world that the daemon tells. BusError: it is of another version, and tells another one."""
+    try:
+        ((at, world),) = _possible(trace.parse([answer]))
+    except (ParseError, ValueError) as error:  # ValueError: none, or several
+        what = "the daemon's answer is not understood"
+        raise BusError(what, hint="is it of another version? systemctl restart clatnm") from error
+    return at, world
 
 
 async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, World]:

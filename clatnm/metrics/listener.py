@@ -29,7 +29,7 @@ PATIENCE_S = 10.0
 _RETRY_S = 30.0
 _PATH = "/metrics"
 _END = b"\r\n\r\n"
-# A page that a browser has loaded from elsewhere can have a name of its own lead here; it cannot have it be one of these.
+# A page that a browser has from elsewhere can have a name of its own lead here; it cannot have it be one of these.
 _OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _STATUS = {
     200: "OK",
@@ -39,7 +39,6 @@ _STATUS = {
     405: "Method Not Allowed",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
-    503: "Service Unavailable",
 }
 _HINTS = {
     errno.EAFNOSUPPORT: "the service may not use this address family, see RestrictAddressFamilies in clatnm.service;"
@@ -90,7 +89,7 @@ class Listener:
                 task.cancel()
             if mine is not None and _identity(place) == mine:
                 with contextlib.suppress(OSError):
-                    Path(place).unlink()
+                    _remove(place)
 
     async def _open(self, place: str) -> asyncio.AbstractServer:
         """The server, sooner or later: at boot, an address may come after us."""
@@ -109,8 +108,7 @@ class Listener:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._busy) >= MAX_AT_ONCE:
-            writer.write(_response(503, ""))
-            writer.close()
+            writer.transport.abort()  # an answer would take somebody to see it off
             return
         task = asyncio.current_task()
         assert task is not None
@@ -143,6 +141,10 @@ class Listener:
                 status = 500
         writer.write(_response(status, body, without_body=head.startswith(b"HEAD ")))
         await writer.drain()
+        if status == 431:  # closed with something unread, the connection would be reset, and the answer lost
+            writer.write_eof()
+            while await reader.read(MAX_HEAD_BYTES):
+                pass
 
 
 def judge(head: bytes, *, local: bool) -> int:
@@ -211,6 +213,10 @@ def _make_room(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
+
+
+def _remove(place: str) -> None:
+    Path(place).unlink()
 
 
 def _identity(place: str) -> tuple[int, int] | None:

@@ -80,7 +80,7 @@ class NetworkFiles:
                 for path in (directory / f"{file.name}.d").iterdir():
                     if path.suffix == ".conf":
                         by_name.setdefault(path.name, path)
-            except OSError:
+            except (OSError, ValueError):
                 continue
         return [by_name[name] for name in sorted(by_name)]
 

@@ -116,7 +116,7 @@ def _link_from(entry: Mapping[str, Any]) -> NetworkdLink | None:
 
 
 def _line(value: Any) -> str:
-    """A text that can be a name of something; "" for others, as one with half a character in it (JSON can have that)."""
+    """A text that can be a name of something; "" for others, as one with half a character in it (JSON has such)."""
     return value if isinstance(value, str) and value.isprintable() else ""
 
 

@@ -44,6 +44,8 @@ Objects = dict[str, dict[str, dict[str, Any]]]
 
 def apply(objects: Objects, signal: Signal) -> bool:
     """Bring `objects` up to date with one signal; True when that changed anything."""
+    if not signal.body or not isinstance(signal.body[0], str):
+        return False  # all three begin with the name of an object or of an interface
     if signal.interface == OBJECT_MANAGER and signal.member == "InterfacesAdded":
         path, interfaces = signal.body
         objects.setdefault(path, {}).update(interfaces_from(interfaces))
