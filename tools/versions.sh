@@ -21,7 +21,7 @@ for list in tests/versions/*.txt; do
         cp "$list" "$place/installed.txt"
     fi
     echo "versions: $name"
-    "$place/bin/python" -m pytest -q -p no:cacheprovider tests/unit/kernel tests/unit/uplinks/test_networkmanager.py \
+    "$place/bin/python" -m pytest -q -p no:cacheprovider tests/unit/kernel tests/unit/dbus tests/unit/uplinks/test_networkmanager.py \
         tests/unit/uplinks/test_networkd.py tests/unit/discovery/test_dns64_*.py tests/e2e/test_translation.py tests/e2e/test_cleanup.py \
         -k "not backend or each_backend" "$@" || failed="$failed $name"
 done
