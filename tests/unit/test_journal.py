@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from clatnm.journal import REMEMBERED, Journal
+from clatnm.journal import REMEMBERED, Journal, News
+from clatnm.log import Message
 from clatnm.model import Mode, PrefixSource, Running, RunState, SourceReport, World
 from clatnm.policy.plan import decide
-from tests.unit.policy.worlds import NOW, a_link, a_route4, a_world, an_uplink, run_all, the_plan
+from tests.unit.policy.worlds import NOW, UUID, a_link, a_route4, a_world, an_uplink, run_all, the_plan
 
 PLAN = the_plan(a_world())
 ON = run_all(PLAN)
@@ -29,12 +30,22 @@ class Written:
     def __init__(self) -> None:
         self.now = 5000.0
         self.journal = Journal(wall_clock=lambda: self.now)
+        self.news: list[News] = []
 
     def note(self, world: World, running: Mapping[str, Running] | None = None, *, start_ms: float = 41) -> list[str]:
         """The lines without their evidence."""
         own = replace(world, running=running or {})
-        lines = self.journal.note(decide(own, NOW), own.running, lambda _: start_ms)
-        return [line.split(" [")[0] for line in lines]
+        self.news = self.journal.note(decide(own, NOW), own.running, lambda _: start_ms)
+        return [each.text.split(" [")[0] for each in self.news]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of the only news, without those that are always there."""
+        (news,) = self.news
+        told = dict(news.extra["journal"])
+        always = {"CLATNM_CONNECTION": UUID, "CLATNM_UPLINK": "wlan0"}
+        assert told.items() >= always.items()
+        return {key: value for key, value in told.items() if key not in always}
 
 
 @pytest.fixture
@@ -122,3 +133,28 @@ def test_interfaces_that_never_come_back_are_forgotten_in_the_end(written: Writt
     for name, remembered in ((names[0], 1), (names[-1], 2)):
         written.note(a_world(a_link(name, carrier=False), uplinks=[an_uplink(name, mode=Mode.NO)]))
         assert len(written.journal.decisions(name)) == remembered
+
+
+def test_news_have_an_id_and_fields(written: Written) -> None:
+    known = {"CLATNM_MANAGER": "NetworkManager", "CLATNM_MODE": "auto"}
+    prefix = {"CLATNM_PREFIX": "64:ff9b::/96", "CLATNM_SOURCE": "ra"}
+    device = {"CLATNM_DEVICE": "clat-wlan0", "CLATNM_BACKEND": "tun"}
+    written.note(a_world(), ON)
+    assert written.fields == {"MESSAGE_ID": str(Message.CLAT_UP), **known, **prefix, **device}
+    written.note(a_world(prefixes={}))
+    assert written.fields == {"MESSAGE_ID": str(Message.CLAT_ABSENT), **known, "CLATNM_REASON": "no-pref64"}
+    written.note(NATIVE, run_all(replace(PLAN, offered=False)))
+    assert written.fields == {
+        "MESSAGE_ID": str(Message.CLAT_ABSENT),
+        "CLATNM_REASON": "native-ipv4",
+        **known,
+        **prefix,
+    }
+    written.note(a_world(), ON)
+    written.note(a_world(uplinks=[]))
+    assert written.fields == {"MESSAGE_ID": str(Message.CLAT_GONE)}
+
+
+def test_news_do_not_name_networks(written: Written) -> None:
+    written.note(a_world(), ON)
+    assert "Net of wlan0" not in str(written.news)

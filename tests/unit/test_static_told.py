@@ -55,8 +55,9 @@ def test_log_tells_its_life() -> None:
     said += journal.note(decide(gone, NOW), {}, lambda _: 0.0)
     said += journal.note(decide(world, NOW), running, lambda _: 13.0)
     said += journal.note((), {}, lambda _: 0.0)
+    assert all(each.extra["journal"]["CLATNM_CONNECTION"] == "static.d/web" for each in said)
     evidence = "uplink=eth0 prefix=2001:db8:46::/96 mappings=1 ipv6"
-    assert said == [
+    assert [each.text for each in said] == [
         f"static.d/web: translator up, 2001:db8:46::/96 on eth0, tun, 12 ms [{evidence}=yes ret=wanted]",
         f"static.d/web: no translator, the connection has no working IPv6 [{evidence}=no ret=no-ipv6]",
         f"static.d/web: translator up, 2001:db8:46::/96 on eth0, tun, 13 ms [{evidence}=yes ret=wanted]",
