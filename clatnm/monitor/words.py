@@ -171,7 +171,8 @@ def _list(state: State, seen: Sequence[Seen], columns: int, rows: int) -> list[L
 
 def _below(state: State, seen: Seen, columns: int, rows: int) -> list[Line]:
     """Everything about the selected connection, and under it what was decided last."""
-    details = [*seen.text[1:], *(f"  now       {line}" for line in rate_lines(state.meter.of(seen.key)))]
+    # What moves stands where it is not cut off first.
+    details = [*(f"  now       {line}" for line in rate_lines(state.meter.of(seen.key))), *seen.text[1:]]
     wrapped = _wrapped(details, columns)
     told = min(len(_wrapped(state.decisions, columns)), max(2, rows // 4))
     shown = wrapped[: max(0, rows - 2 - told)]
