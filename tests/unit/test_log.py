@@ -77,6 +77,9 @@ def logger() -> Iterator[logging.Logger]:
     root = logging.getLogger("clatnm")
     before = (root.handlers[:], root.propagate, root.level)
     yield own
+    for handler in root.handlers:
+        if handler not in before[0]:
+            handler.close()
     root.handlers[:], root.propagate = before[0], before[1]
     root.setLevel(before[2])
 
