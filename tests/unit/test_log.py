@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import logging
 import os
@@ -153,10 +154,11 @@ def test_log_is_plain_where_nobody_named_a_journal(
     logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    monkeypatch.setattr(sys, "stderr", os.fdopen(os.dup(2), "w", buffering=1))
-    log.setup()
-    logger.info("it is so", extra=about(Message.BUS_LOST))
-    logger.debug("nobody asked")
+    with os.fdopen(os.dup(2), "w", buffering=1) as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        log.setup()
+        logger.info("it is so", extra=about(Message.BUS_LOST))
+        logger.debug("nobody asked")
     assert capfd.readouterr().err == "it is so\n"
 
 
@@ -232,6 +234,7 @@ def test_catalog_entry_has_headers_and_text(message: Message) -> None:
     assert found["Subject"] and not found["Subject"].endswith(".")
 
 
+@functools.cache
 def told_fields() -> dict[str, set[str]]:
     """Name of a message → the fields that calls of `about` give it; helpers that add some are read as well."""
     found: dict[str, set[str]] = {}
