@@ -46,7 +46,7 @@ class Shown:
 class Desktop:
     """One user's. Everything runs as that user, and ends with the test."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, markup: bool = True) -> None:
         absent = [package for tool, package in TOOLS.items() if not shutil.which(tool, path=SYSTEM_PATH)]
         if absent:
             pytest.skip(f"needs the packages {', '.join(absent)}")
@@ -54,9 +54,9 @@ class Desktop:
         host.run("install", "-d", "-m", "700", "-o", str(USER), "-g", str(USER), _DIRECTORY)
         self._environment = {"XDG_RUNTIME_DIR": _DIRECTORY, "DBUS_SESSION_BUS_ADDRESS": _ADDRESS, "HOME": _DIRECTORY}
         self._popen("session-bus", "dbus-daemon", "--session", f"--address={_ADDRESS}", "--nofork", "--nopidfile")
-        eventually(lambda: self._busctl("status"), message="the session bus answers")
+        eventually(lambda: self._busctl("list"), message="the session bus answers")
         self._environment["DISPLAY"] = f":{self._screen()}"
-        host.path(f"{_DIRECTORY}/dunstrc").write_text(_CONFIG)
+        host.path(f"{_DIRECTORY}/dunstrc").write_text(f"[global]\nmarkup = {'full' if markup else 'no'}\n{_CONFIG}")
         self.service = self.show()
 
     def _screen(self) -> int:

@@ -57,8 +57,10 @@ def test_each_state_of_a_network_is_shown_once_in_one_place(quick_lab: Lab, libr
     assert shown.body == "“netA” has IPv6 only. clatnm translates (2001:db8:64:0:c::/96) for programs that need IPv4."
 
 
-def test_name_of_a_network_is_shown_as_it_is(quick_lab: Lab) -> None:
-    desktop = Desktop(quick_lab.host)
+@pytest.mark.parametrize("markup", [True, False], ids=["markup", "plain"])
+def test_name_of_a_network_is_shown_as_it_is(quick_lab: Lab, markup: bool) -> None:
+    """To a service that reads markup it is said in markup, to another one as it is."""
+    desktop = Desktop(quick_lab.host, markup=markup)
     desktop.clatnm("notify")
     host, name = quick_lab.host, "<b>Café</b> & more"
     daemon = host.daemon()
@@ -68,7 +70,8 @@ def test_name_of_a_network_is_shown_as_it_is(quick_lab: Lab) -> None:
     clat.wait_on(daemon)
     eventually(lambda: desktop.displayed() == 1, timeout_s=20, message="a notification is shown")
     (shown,) = desktop.close_all()
-    assert shown.body.startswith("“&lt;b&gt;Café&lt;/b&gt; &amp; more” has IPv6 only.")
+    said = "&lt;b&gt;Café&lt;/b&gt; &amp; more" if markup else name
+    assert shown.body.startswith(f"“{said}” has IPv6 only.")
 
 
 def test_notification_service_may_come_and_go(quick_lab: Lab) -> None:
