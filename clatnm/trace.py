@@ -125,7 +125,11 @@ def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:
     if value is None and type(None) in kinds:
         return None
     rest = [kind for kind in kinds if kind is not type(None)]
-    return _decode(rest[0], value) if len(rest) == 1 else ip_address(_text(value))
+    if len(rest) == 1:
+        return _decode(rest[0], value)
+    words = [kind for kind in rest if isinstance(kind, type) and issubclass(kind, Enum)]
+    known = (kind(value) for kind in words if value in [member.value for member in kind])
+    return next(known, None) or ip_address(_text(value))
 
 
 def _decode_key(kind: Any, text: str) -> Any:

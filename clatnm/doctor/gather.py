@@ -46,7 +46,7 @@ async def gather(wanted: str | None, *, config_dir: Path, state_dir: Path) -> Fa
         bus_fault=await asking.bus_fault(),
         ipv6=kernel.has_ipv6(),
         tun_fault=kernel.tun_fault(),
-        leftovers=_leftovers(),
+        leftovers=await asyncio.to_thread(_leftovers),
     )
     told = Told(state=DaemonState.UNKNOWN) if machine.bus_fault else await _settled()
     machine = replace(
@@ -104,7 +104,7 @@ def _leftovers() -> tuple[str, ...] | None:
 async def _subjects(
     wanted: str | None, world: World | None, at: float, managers: Mapping[str, str], machine: Machine
 ) -> list[Subject]:
-    links = world.links if world is not None else _links()
+    links = world.links if world is not None else await asyncio.to_thread(_links)
     verdicts = [v for v in decide(world, at) if not v.uplink.static] if world is not None else []
     if wanted is not None:
         asked = [verdict for verdict in verdicts if wanted in names(verdict)]
@@ -170,7 +170,8 @@ def _of_verdict(verdict: Verdict, world: World, at: float, machine: Machine) -> 
         device=world.links.get(device),
         error=retry.error if retry is not None and run is None else "",
         foreign_device=wanted if run is None and wanted in world.links else "",
-        vpn_names={u.interface: shlex.quote(u.name) for u in world.uplinks if u.is_vpn},
+        # What others have made, NetworkManager shows as a connection named after the device.
+        vpn_names={u.interface: shlex.quote(u.name) for u in world.uplinks if u.is_vpn and u.name != u.interface},
         pool=tuple((link.name, a) for link in strangers for a in link.addresses4 if a in CONTINUITY_PREFIX),
         metrics=_metrics(world.links.values()),
         sources=tuple((str(r.source), r.detail) for r in world.reports.get(uplink.interface, ())),

@@ -28,7 +28,7 @@ def _connection(s: Subject) -> Said:
         return fail(f"{s.interface} is no connection: {why}", change, command=command)
     if s.this is not None and not s.this.uplink_itself:
         return ok("a VPN: its traffic goes through another connection, and that one is translated", final=True)
-    return ok(f"managed by {s.manager or 'nobody'}")
+    return ok(f"managed by {s.manager or 'nobody'}" if s.this is not None else "who manages it is not known")
 
 
 def _link(s: Subject) -> Said:
@@ -157,7 +157,8 @@ def _native(s: Subject) -> Said:
     gateways = [route.gateway for route in s.link.default4]
     cause = f"{s.interface} has native IPv4, and it does not work: {s.ipv4.detail or 'not tried'}"
     if s.manager == NETWORKMANAGER:
-        change = f"nmcli connection modify {s.called} ipv4.method disabled"
+        rest = "ipv4.addresses '' ipv4.gateway '' ipv4.dns ''"  # or it may not be disabled
+        change = f"nmcli connection modify {s.called} ipv4.method disabled {rest}"
         command = f"{change} && nmcli connection up {s.called}"
         return fail(cause, "do without it on this network", command=command)
     ways = (f"ip -4 route del default via {gateway} dev {s.interface}" for gateway in gateways)

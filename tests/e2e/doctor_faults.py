@@ -9,9 +9,10 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tests.e2e import clat, clatd_like, vpn
-from tests.e2e.doctor_scene import PREFIX, TRANSLATED, Scene
+from tests.e2e.doctor_scene import PREFIX, TRANSLATED, Scene, chain
 from tests.lab.firewalld import Firewalld
 from tests.lab.poll import eventually
 
@@ -41,6 +42,7 @@ class Fault:
     """Without a network manager."""
 
 
+_NO_IPV4 = "ipv4.method disabled ipv4.addresses '' ipv4.gateway '' ipv4.dns ''"
 _CONF = "/etc/clatnm/clatnm.conf"
 _MODE_LINE = "s|^[[:space:]]*mode[[:space:]]*[=:].*|mode = auto|"
 _ROUTE = "ip -4 route replace default dev clat-up0 proto 164 scope link src 192.0.0.4 metric 150 mtu 1472"
@@ -103,6 +105,10 @@ def _pool(s: Scene) -> None:
 def _better_route(s: Scene) -> None:
     s.host.ip("link", "add", "v9", "type", "veth", "peer", "name", "v9p")
     s.stack.callback(s.host.ip, "link", "del", "v9")
+    for name in ("v9", "v9p"):
+        eventually(
+            partial(s.host.nmcli, "device", "set", name, "managed", "no"), message="NetworkManager lets it alone"
+        )
     s.host.ip("-batch", "-", stdin="link set v9 up\nlink set v9p up\nroute add default dev v9 metric 10\n")
 
 
@@ -138,10 +144,17 @@ def _clatd(s: Scene) -> None:
     s.stack.enter_context(clatd_like.clatd(s.host))
 
 
-def _withdraw(s: Scene, dns: str = "plain") -> None:
-    s.a.dns(dns)  # type: ignore[arg-type]
+def _withdraw(s: Scene) -> None:
+    s.a.dns("plain")
     s.a.ra(pref64=[[PREFIX, 0]])
     clat.wait_off(s.daemon, "no-pref64", timeout_s=25)
+
+
+def _mute_resolver(s: Scene) -> None:
+    s.a.dns("off")
+    s.a.ra(pref64=[[PREFIX, 0]])
+    s.restart()  # what it said before holds for some time
+    clat.wait_off(s.daemon, "no-pref64", timeout_s=20)
 
 
 def _nobody_announces(s: Scene) -> None:
@@ -158,6 +171,9 @@ def _announce(s: Scene) -> None:
 def _expire(s: Scene) -> None:
     s.a.dns("plain")
     s.a.ra(pref64=[[PREFIX, 8]])
+    eventually(
+        lambda: clat.connection(s.daemon)["prefix"]["lifetime_s"] <= 8, message="its last advertisement is heard"
+    )
     s.a.ra_silent()
     clat.wait_off(s.daemon, "no-pref64", timeout_s=30)
 
@@ -183,8 +199,8 @@ def _way(s: Scene) -> None:
     s.a.ip("-6", "route", "add", TRANSLATED, "dev", "nat64")
 
 
-def _router_rule(s: Scene, text: str) -> None:
-    s.a.nft(f"table inet fault {{ {text} }}\n")
+def _router_rule(s: Scene, *chains: str) -> None:
+    s.a.nft(f"table inet fault {{\n{''.join(chains)}}}\n")
 
 
 def _no_router_rule(s: Scene) -> None:
@@ -194,11 +210,8 @@ def _no_router_rule(s: Scene) -> None:
 def _mute_router(s: Scene) -> None:
     s.a.ra(no_link_address=True)
     kinds = "nd-neighbor-solicit, nd-neighbor-advert"
-    _router_rule(
-        s,
-        f"chain i {{ type filter hook input priority 0; icmpv6 type {{ {kinds}, echo-request }} drop; }}"
-        f"chain o {{ type filter hook output priority 0; icmpv6 type {{ {kinds} }} drop; }}",
-    )
+    deaf, dumb = f"icmpv6 type {{ {kinds}, echo-request }} drop", f"icmpv6 type {{ {kinds} }} drop"
+    _router_rule(s, chain("i", "input", deaf), chain("o", "output", dumb))
     s.host.ip("-6", "neigh", "flush", "dev", "up0")
 
 
@@ -208,13 +221,12 @@ def _unmute_router(s: Scene) -> None:
 
 
 def _narrow(s: Scene) -> None:
-    _router_rule(s, "chain f { type filter hook forward priority 0; meta length > 1320 drop; }")
+    _router_rule(s, chain("f", "forward", "meta length > 1320 drop"))
 
 
 def _one_address(s: Scene) -> None:
     own = next(str(address.ip) for address in s.host.addresses("up0") if address.version == 6)
-    rule = f"ip6 saddr 2001:db8:a::/64 ip6 saddr != {own} drop;"
-    _router_rule(s, f"chain f {{ type filter hook forward priority 0; {rule} }}")
+    _router_rule(s, chain("f", "forward", f"ip6 saddr 2001:db8:a::/64 ip6 saddr != {own} drop"))
 
 
 def _wide(s: Scene) -> None:
@@ -240,7 +252,7 @@ def _hear(s: Scene) -> None:
 
 
 def _dead_ipv4(s: Scene) -> None:
-    _router_rule(s, 'chain f { type filter hook forward priority 0; iifname "lan" meta nfproto ipv4 drop; }')
+    _router_rule(s, chain("f", "forward", 'iifname "lan" meta nfproto ipv4 drop'))
     own = {"ipv4.method": "manual", "ipv4.addresses": "192.168.1.77/24", "ipv4.gateway": "192.168.1.1"}
     s.host.modify("netA", own)
     s.host.up("netA")
@@ -357,7 +369,7 @@ FAULTS = (
         fault="a killed translator left a routing rule",
         says="a killed translator left the rule for 192.0.0.3",
         inject=lambda s: s.host.ip(
-            *("rule", "add", "from", "192.0.0.3", "lookup", "3249013735", "priority", "5000", "protocol", "164")
+            *("rule", "add", "from", "192.0.0.3", "lookup", "3248948199", "priority", "5000", "protocol", "164")
         ),
         command="clatnm cleanup",
     ),
@@ -427,7 +439,7 @@ FAULTS = (
         fault="the connection has native IPv4, and it leads nowhere",
         says="up0 has native IPv4, and it does not work",
         inject=_dead_ipv4,
-        command="nmcli connection modify netA ipv4.method disabled && nmcli connection up netA",
+        command=f"nmcli connection modify netA {_NO_IPV4} && nmcli connection up netA",
         tidy=_no_router_rule,
     ),
     Fault(
@@ -507,7 +519,7 @@ FAULTS = (
         check="pref64",
         fault="no PREF64, and the network's resolver does not answer",
         says="dns64: ",
-        inject=lambda s: _withdraw(s, "off"),
+        inject=_mute_resolver,
         remedy="`fallback-prefix = 64:ff9b::/96`",
         heal=_announce,
     ),

@@ -19,6 +19,12 @@ BASE = f"[clatnm]\nplat-check-targets = {clat.INET}\ndrain = 0\n"
 CLATNM = str(VENV_BIN / "clatnm")
 
 
+def chain(name: str, hook: str, *rules: str) -> str:
+    """A base chain of a table, as nft(8) reads it."""
+    lines = "".join(f"{rule}\n" for rule in rules)
+    return f"chain {name} {{\ntype filter hook {hook} priority 0\n{lines}}}\n"
+
+
 class Scene:
     """The host has joined A and has IPv4 by its CLAT; `plain`: without a network manager."""
 
@@ -96,7 +102,7 @@ class Scene:
 
     def nft(self, hook: str, rule: str) -> None:
         """A rule on the host, in a chain of its own: `inet strict HOOKed`."""
-        self.host.nft(f"table inet strict {{ chain {hook}ed {{ type filter hook {hook} priority 0; {rule}; }} }}\n")
+        self.host.nft(f"table inet strict {{\n{chain(f'{hook}ed', hook, rule)}}}\n")
 
     def calm(self) -> None:
         """No rule on the host, nothing that a row has started."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from clatnm import trace
 from clatnm.errors import ParseError
 from clatnm.model import (
+    AddressKind,
     Choices,
     Dhcp4,
     Dhcp4State,
@@ -62,7 +63,10 @@ FULL = replace(
     settings=Settings(
         dns64_servers=(IPv6Address("fe80::1"), IPv4Address("192.0.2.1")),
         written=frozenset({"dns64_servers"}),
-        connections={"x": Settings(drain_s=0)},
+        connections={
+            "x": Settings(drain_s=0, clat_v6=AddressKind.SHARED),
+            "y": Settings(clat_v6=IPv6Address("2001:db8::5")),
+        },
         statics=(Static(name="web", uplink="ppp0", prefix=WELL_KNOWN, choices=Choices(relay=RELAY)),),
     ),
     sharing_backends=frozenset({"ebpf"}),

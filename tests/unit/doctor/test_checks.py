@@ -154,6 +154,7 @@ NO_PREFIX = a_world(prefixes={})
 ADD = r"sed -i '/^\[clatnm\]/a {} = {}' /etc/clatnm/clatnm.conf && systemctl reload clatnm"
 NAME = "'Net of wlan0'"
 NM = "nmcli connection"
+NO_IPV4 = "ipv4.method disabled ipv4.addresses '' ipv4.gateway '' ipv4.dns ''"
 
 
 def a_vpn_world(*, ipv4: str = "", ipv6: str = "") -> Any:
@@ -228,7 +229,7 @@ SUBJECTS: dict[str, tuple[Subject, str, str, str, str]] = {
     ),
     "native-dead": (
         a_subject(NATIVE, ipv4=SILENT),
-        *("native", "fail", "does not work", f"{NM} modify {NAME} ipv4.method disabled && {NM} up {NAME}"),
+        *("native", "fail", "does not work", f"{NM} modify {NAME} {NO_IPV4} && {NM} up {NAME}"),
     ),
     "native-dead-of-nobody": (
         a_subject(NATIVE, ipv4=SILENT, manager="nobody"),
