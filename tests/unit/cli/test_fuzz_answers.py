@@ -32,6 +32,9 @@ COMMANDS = {
     "explain-json": ("Explain", ["explain", "--json", "wlan0"]),
     "set": ("Status", ["set", "eth1", "no"]),
     "import-clatd": ("Status", ["import-clatd", "--connection", "wlan0", "clatd.conf"]),
+    "indicator": ("Status", ["indicator"]),
+    "indicator-json": ("Status", ["indicator", "--json"]),
+    "indicator-format": ("Status", ["indicator", "--markup", "pango", "--format", "{name} {text} {state}"]),
     "plan": ("World", ["plan"]),
     "plan-json": ("World", ["plan", "--json"]),
 }

@@ -30,7 +30,9 @@ from clatnm.uplinks import nm_profiles
 from tests.unit.cli.pcap_case import GOOD, pcap
 from tests.unit.policy.worlds import NOW, UUID, a_world
 
-AT_WORK = ("status", "explain", "metrics", "plan", "set", "import-clatd", "translate", "pcap", "cleanup")
+AT_WORK = (
+    *("status", "explain", "metrics", "indicator", "plan", "set", "import-clatd", "translate", "pcap", "cleanup"),
+)
 """Verbs whose work is done; of the others, the arguments are read."""
 FILES = ("capture.pcap", "trace", "clatd.conf", "eam", "noise", "directory", "nothing")
 VALUES = (
@@ -63,6 +65,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         raise ConfigError("there is no such connection")
 
     monkeypatch.setattr(byhand, "translate", nothing)
+    monkeypatch.setattr("clatnm.desktop.follow.follow", nothing)
     monkeypatch.setattr("clatnm.worker.launch.ahead", contextlib.nullcontext)
     monkeypatch.setattr("clatnm.log.setup", lambda **_: None)
     monkeypatch.setattr(nm_profiles, "set_mode", nobody)
