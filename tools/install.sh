@@ -113,7 +113,7 @@ install_program() {
     rm -rf "$root$library"
     mkdir -p "$root$prefix/lib" "$root$prefix/bin"
     "$python" -m venv "$root$library"
-    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "$source[monitor]"
+    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "${source}[monitor]"
     "$root$library/bin/python" -m pip uninstall -qq --yes setuptools pip
     # The libraries' own commands and the activation scripts are nobody's business.
     find "$root$library/bin" -type f ! -name clatnm -delete
