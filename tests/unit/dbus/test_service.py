@@ -174,6 +174,25 @@ def test_poke_reaches_the_daemon_and_properties_answer(room: Room) -> None:
     with_service(room, work)
 
 
+@pytest.mark.parametrize(("member", "signature", "body"), [("Poke", "s", ["why"]), ("Reload", "", [])])
+def test_call_that_names_no_interface_passes_nobody_by(
+    room: Room, member: str, signature: str, body: list[str]
+) -> None:
+    """D-Bus allows that, and then the libraries differ in whom they give the call to."""
+
+    async def work(offered: Offered) -> None:
+        bus = await room.bus.Bus.connect()
+        message = room.bus.Message(
+            destination=names.BUS_NAME, path=names.OBJECT_PATH, member=member, signature=signature, body=body
+        )
+        reply = await bus._connection.call(message)
+        bus.close()
+        assert reply.message_type is room.bus.MessageType.ERROR
+        assert offered.pokes == []
+
+    with_service(room, work)
+
+
 def test_introspection_tells_what_there_is_and_no_more(room: Room) -> None:
     async def work(offered: Offered) -> None:
         bus = await room.bus.Bus.connect()
