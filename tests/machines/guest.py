@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.machines.initramfs import FIRST, JOB, PAYLOAD, START, TARGET, initramfs
+from tests.machines.initramfs import BARE_TARGET, FIRST, JOB, PAYLOAD, START, TARGET, initramfs
 from tests.machines.kernels import Kernel
 from tests.machines.needs import CACHE, QEMU, MachineError
 from tests.machines.payload import LIBRARY, REPO
@@ -68,11 +68,13 @@ def run(
     payload: bytes,
     limit_s: float,
     first: Sequence[str] = (),
+    bare: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
     """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run.
 
-    `first` is a command for its root before systemd is there, with /proc alone.
+    `first` is a command for its root before systemd is there, with /proc alone. A `bare` one has not started
+    what a desktop has.
     """
     with _turn(), _shared(payload, f"{shlex.join(command)} >{JOB}/out 2>&1") as place:
         if first:
@@ -80,7 +82,8 @@ def run(
         (place / "job/out").touch()
         began = time.monotonic()
         console = place / "console"
-        with _qemu(place, image, kernel, "-serial", f"file:{console}", stdin=subprocess.DEVNULL) as qemu:
+        serial = ("-serial", f"file:{console}")
+        with _qemu(place, image, kernel, *serial, bare=bare, stdin=subprocess.DEVNULL) as qemu:
             with (place / "job/out").open(encoding="utf-8", errors="replace") as out:
                 said = _follow(qemu, out.read, say, until=began + limit_s)
             late = qemu.poll() is None
@@ -159,13 +162,13 @@ def _shared(payload: bytes, command: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _qemu(
-    place: Path, image: Path, kernel: Kernel, *options: str, stdin: int | None = None
+    place: Path, image: Path, kernel: Kernel, *options: str, bare: bool = False, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """It runs within the block, at the longest."""
     (place / "initramfs").write_bytes(initramfs(kernel))
     arguments = (
         "console=ttyS0 loglevel=4 panic=-1 mitigations=off net.ifnames=0",
-        f"systemd.unit={TARGET} systemd.getty_auto=no systemd.show_status=no",
+        f"systemd.unit={BARE_TARGET if bare else TARGET} systemd.getty_auto=no systemd.show_status=no",
     )
     share = "local,security_model=none,multidevs=remap"
     # One thread: with one a CPU, a kernel that patches its code now and then ends in "int3" on the other CPU.

@@ -16,7 +16,8 @@ from tests.machines.needs import MachineError, busybox
 
 JOB = "/job"
 PAYLOAD = "payload.tar"
-TARGET = "job.target"
+TARGET, BARE_TARGET = "job.target", "bare.target"
+"""The job after all that a desktop starts, and after nothing but the basic system."""
 START = "start"
 FIRST = "first"
 """What a guest does in its root before systemd is there; not every job has it."""
@@ -54,6 +55,12 @@ _UNITS = {
 Requires=multi-user.target
 Wants=job.service
 After=multi-user.target
+""",
+    BARE_TARGET: """\
+[Unit]
+Requires=basic.target
+Wants=job.service
+After=basic.target
 """,
     "job.service": f"""\
 [Unit]

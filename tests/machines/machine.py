@@ -19,7 +19,9 @@ JOBS = Path(__file__).with_name("jobs")
 _FURNISH = ("python3", "-m", "tests.machines.boot_first")
 FIRST: Mapping[str, Sequence[str]] = {"boot": (*_FURNISH, "a"), "boot_dual": (*_FURNISH, "b")}
 """Jobs about the boot itself: what is done in the root before."""
-LIMIT_S = 900.0
+BARE = ("kernels", "uplinks")
+"""Jobs that need nothing but a kernel and systemd."""
+LIMIT_S = 1200.0
 _MAKING = threading.Lock()
 
 
@@ -69,7 +71,16 @@ def run(
     image, kernel = _parts(machine)
     with _MAKING:
         brought = _payload()
-    return guest.run(image, kernel, argv, payload=brought, limit_s=limit_s, first=FIRST.get(job, ()), say=say)
+    return guest.run(
+        image,
+        kernel,
+        argv,
+        payload=brought,
+        limit_s=limit_s,
+        first=FIRST.get(job, ()),
+        bare=job in BARE,
+        say=say,
+    )
 
 
 def shell(machine: Machine) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.clat import connection, wait_on
@@ -13,23 +15,53 @@ from tests.machines.systemd_place import UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 CONFIGURATION = Path("/etc/clatnm/clatnm.conf")
+_SCRIPTED = "203.0.113.0/24"
 
 
 def works_behind_firewalld(place: Place) -> None:
-    """In its default zone, with each kind of translator; nobody has told it of us."""
+    """In its default zone, and in the one that the uplink is moved to; nobody has told it of us."""
+    with _firewalld(place):
+        zone = _zone(place)
+        assert zone in ("", "public", "no zone"), zone
+        _open_to_neighbours(place)
+        place.here.run("firewall-cmd", "--reload")
+        ipv4_works()
+        place.here.run("firewall-cmd", "--zone=home", f"--change-interface={UPLINK}")
+        eventually(lambda: _zone(place) == "home", message="our device follows its uplink")
+
+
+def other_configuration(place: Place) -> None:
+    """Behind firewalld without hooks; and scripts can do within the service's sandbox what they are for: routes,
+    rules, files of their own."""
+    scripts = {"up": f"ip route add {_SCRIPTED} dev $clat_dev", "down": "nft delete table inet scripted"}
+    for name, action in scripts.items():
+        path = Path(f"/etc/clatnm/script-{name}")
+        path.write_text(f"#!/bin/sh -e\n{action}\necho $plat_dev $plat_prefix >/var/lib/clatnm/{name}-ran\n")
+        path.chmod(0o755)
+    place.here.nft("table inet scripted {}")
+    lines = [f"script-{name} = /etc/clatnm/script-{name}\n" for name in scripts]
+    with _firewalld(place), configured(place, "".join(["backend = tun\n", *lines])):
+        _open_to_neighbours(place)
+        assert place.here.ip_json("route", "show", _SCRIPTED), "script-up has made no route"
+        assert _left("up") == f"{UPLINK} 64:ff9b::/96"
+    assert _left("down") == f"{UPLINK} 64:ff9b::/96"
+    assert "scripted" not in place.here.run("nft", "list", "tables").stdout
+
+
+@contextlib.contextmanager
+def _firewalld(place: Place) -> Iterator[None]:
     systemctl("start", "firewalld")
     try:
         assert place.here.run("firewall-cmd", "--state").stdout.strip() == "running"
         assert place.here.run("firewall-cmd", "--get-default-zone").stdout.strip() == "public"
-        zone = place.here.run("firewall-cmd", f"--get-zone-of-interface=clat-{UPLINK}", check=False)
-        assert zone.stdout.strip() in ("", "public", "no zone"), zone
-        _open_to_neighbours(place)
-        place.here.run("firewall-cmd", "--reload")
-        ipv4_works()
-        with configured(place, "backend = tun\n"):
-            _open_to_neighbours(place)
+        yield
     finally:
         systemctl("stop", "firewalld")
+
+
+def _zone(place: Place) -> str:
+    told = place.here.run("firewall-cmd", f"--get-zone-of-interface=clat-{UPLINK}", check=False)
+    return told.stdout.strip()
 
 
 def _open_to_neighbours(place: Place) -> None:
@@ -59,6 +91,10 @@ class configured:  # noqa: N801  # used as a context manager only
         CONFIGURATION.write_text(text)
         systemctl("restart", SERVICE)
         wait_on(self._place.clat, UPLINK, timeout_s=60.0)
+
+
+def _left(name: str) -> str:
+    return Path(f"/var/lib/clatnm/{name}-ran").read_text().strip()
 
 
 def asks_the_links_own_resolvers(place: Place) -> None:

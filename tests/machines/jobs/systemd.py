@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from tests.e2e.clat import wait_on
 from tests.machines import systemd_network as network
+from tests.machines import systemd_numbers as numbers
 from tests.machines import systemd_service as service
 from tests.machines import systemd_suspend as suspend
 from tests.machines.inside import Report, be_patient
@@ -29,6 +30,8 @@ REST: Mapping[str, Callable[[Place], None]] = {
     "anybody-may-look-only-root-may-poke": service.anybody_may_look,
     "set-is-allowed-as-nmcli-is": service.set_is_allowed_as_nmcli_is,
     "reload-reads-the-configuration": service.reload_reads_the_configuration,
+    "metrics-are-handed-out": numbers.metrics_are_handed_out,
+    "messages-are-explained": numbers.messages_are_explained,
     "restart-keeps-connections": service.restart_keeps_connections,
     "stop-leaves-nothing": service.stop_leaves_nothing,
     "killed-comes-back": service.killed_comes_back,
@@ -36,6 +39,7 @@ REST: Mapping[str, Callable[[Place], None]] = {
     "order-delays-nothing": service.order_delays_nothing,
     "stops-before-the-network": service.stops_before_the_network,
     "works-behind-firewalld": network.works_behind_firewalld,
+    "other-configuration": network.other_configuration,
     "asks-the-links-own-resolvers": network.asks_the_links_own_resolvers,
     "connections-outlive-native-ipv4": network.connections_outlive_native_ipv4,
     "resumes-here-with-connections": suspend.resumes_here,

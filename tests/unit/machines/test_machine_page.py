@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.machines import kernels, machine, roots
 from tests.machines.matrix import PLACES, QUICK, Key, Result, page
 
@@ -16,6 +18,11 @@ def test_page_has_a_row_a_result_and_the_versions_of_each_root() -> None:
     assert "| bookworm | 6.1.0-50-amd64 | kernels | 9 checks passed; not here: ebpf (no tcx) | 2026-01-02 |\n" in text
     assert "| forky | newest | uplinks | **ppp: a / b more** | 2026-01-03 |\n" in text
     assert "| in the root | bookworm |\n|---|---|\n| systemd | 252.39-1 |\n" in text
+
+
+def test_page_tells_of_a_second_try() -> None:
+    text = page({Key("bookworm", "6.1", "kernels"): replace(PASSED, first_fault="tun: late")})
+    assert "| 9 checks passed; not here: ebpf (no tcx); at the second try, the first: tun: late |" in text
 
 
 def test_page_forgets_what_is_no_longer_asked_for() -> None:
