@@ -73,8 +73,9 @@ def _replace(path: Path, page: str) -> None:
         return
     # Its name ends otherwise, so that nobody collects it half written.
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
     try:
-        with fresh.open("w", encoding="utf-8") as file:
+        with fresh.open("x", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(page)
         fresh.replace(path)

@@ -195,9 +195,12 @@ def _socket(place: str) -> socket.socket:
             listening.bind(host_and_port(place))
         else:
             _make_room(path)
-            listening.bind(place)
             # As with `clatnm status`, everybody may ask; the names of networks are not in it.
-            path.chmod(0o666)
+            before = os.umask(0o111)
+            try:
+                listening.bind(place)
+            finally:
+                os.umask(before)
         listening.listen(MAX_AT_ONCE)
     except BaseException:
         listening.close()
