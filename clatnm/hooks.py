@@ -100,8 +100,16 @@ class Hooks:
         finally:
             self._running.discard(process.pid)
         if status < 0:
-            return f"{path} was ended by {signal.Signals(-status).name}"
+            return f"{path} was ended by {_signal(-status)}"
         return f"{path} ended with status {status}" if status else ""
+
+
+def _signal(number: int) -> str:
+    """Its name; those between the first and the last real-time signal have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _end(pid: int) -> None:

@@ -193,7 +193,14 @@ class Supervisor:
         except Exception as error:  # whatever it is, its process has ended or will when we do
             told = _about(Message.TRANSLATOR_STUCK, run.plan)
             log.error("%s: stopping: %s", run.plan.owner, _words(error), extra=told)
-        await self._hooks.down(run.plan)
+        await self._finish(run.plan)
+
+    async def _finish(self, plan: Plan) -> None:
+        """Do what the administrator wants to be done when it is gone."""
+        try:
+            await self._hooks.down(plan)
+        except Exception:  # a bug, and its connection must not be stuck in `stopping`
+            log.exception("%s: script-down", plan.owner)
 
     async def _watch(self, run: _Run, translator: Translator) -> None:
         try:
@@ -204,7 +211,7 @@ class Supervisor:
             return
         ran_for_s = self._clock() - run.began
         run.state = RunState.STOPPING
-        await self._hooks.down(run.plan)
+        await self._finish(run.plan)
         if ended.collision and run.plan.offered:
             then = "trying again" if run.plan.static else "taking another address"
             told = _about(Message.ADDRESS_TAKEN, run.plan, address=ended.collision)

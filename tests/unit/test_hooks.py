@@ -77,6 +77,11 @@ def test_script_that_is_killed_is_told_with_the_signal(tmp_path: Path) -> None:
     assert run(hooks_with(up=script).up(PLAN)) == f"script-up: {script} was ended by SIGTERM"
 
 
+def test_script_that_is_killed_by_a_signal_without_a_name_is_told_too(tmp_path: Path) -> None:
+    script = a_script(tmp_path / "up", "kill -40 $$")
+    assert run(hooks_with(up=script).up(PLAN)) == f"script-up: {script} was ended by signal 40"
+
+
 def test_script_that_does_not_end_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "UP_S", 0.5)
     script = a_script(

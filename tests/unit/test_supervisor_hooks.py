@@ -147,3 +147,24 @@ def test_translator_that_dies_while_its_script_runs_is_not_forgotten(fault: str)
         assert stage.supervisor.retries["wlan0"].error == (fault or "died")
 
     play(scene)
+
+
+@pytest.mark.parametrize("how", ["stopped", "died"])
+def test_bug_in_what_is_done_at_the_end_leaves_nothing_stuck(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(plan: Plan) -> None:
+        raise ValueError("a bug")
+
+    async def scene(stage: Stage) -> None:
+        monkeypatch.setattr(hooked(stage), "down", broken)
+        await stage.apply(Start(plan=PLAN))
+        if how == "stopped":
+            await stage.apply(Stop(plan=PLAN))
+        else:
+            stage.backend.alive[0].end(Ended(error="died"))
+            await settle()
+        assert stage.supervisor.running() == {}
+        assert "wlan0: script-down" in caplog.text
+
+    play(scene)
