@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commands that the documents show, found by how they are marked.
 
-In Markdown, a block fenced as `sh` is commands, one a line; two blanks or more begin a remark, a line that begins with a
-blank goes on with it, and `#` begins one too. In a block fenced as `console`, commands follow `$ ` or `# `, and the rest
-is what they print. In man pages a command is `.Dl $ …` or `.Dl # …`. Blocks of any other kind have none: `strays` finds
-those that do.
+In Markdown, a block fenced as `sh` is commands, one a line; two blanks or more begin a remark, a line that begins with
+a blank goes on with it, and `#` begins one too. In a block fenced as `console`, commands follow `$ ` or `# `, and the
+rest is what they print. In man pages a command is `.Dl $ …` or `.Dl # …`. Blocks of any other kind have none: `strays`
+finds those that do.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ from clatnm.translators import BACKENDS
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 MAN_8 = (REPOSITORY / "packaging/man/clatnm.8").read_text(encoding="utf-8")
+MAN_TRANSLATE = (REPOSITORY / "packaging/man/clatnm-translate.8").read_text(encoding="utf-8")
 MAN_5 = (REPOSITORY / "packaging/man/clatnm.conf.5").read_text(encoding="utf-8")
+MAN_PAGES = sorted((REPOSITORY / "packaging/man").glob("*.[0-9]"))
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 
@@ -111,6 +113,25 @@ def test_man_page_synopsis_has_every_option(verb: str) -> None:
     assert shown <= options(verbs()[verb])
     for action in verbs()[verb]._actions:
         assert not action.option_strings or "--help" in action.option_strings or shown & set(action.option_strings)
+
+
+def test_page_of_translate_has_exactly_its_options() -> None:
+    lines = (line for line in MAN_TRANSLATE.splitlines() if line.startswith(".It Fl "))
+    shown = {"-" + name for line in lines for name in re.findall(r"Fl (\S+)", line)}
+    assert shown == options(verbs()["translate"]) | {"-h", "--help"}
+    synopsis = MAN_TRANSLATE.partition(".Sh SYNOPSIS")[2].partition(".Sh ")[0]
+    assert {"-" + name for name in re.findall(r"Fl (\S+)", synopsis)} == shown - {"-h", "--help", "--verbose"}
+
+
+@pytest.mark.parametrize("page", MAN_PAGES, ids=lambda page: page.name)
+def test_man_page_refers_to_ours_that_exist_and_is_referred_to(page: Path) -> None:
+    ours = {f"{other.stem} {other.suffix[1:]}" for other in MAN_PAGES}
+    referred = set(re.findall(r"^\.Xr (\S+ \d)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {name for name in referred if "clatnm" in name} <= ours
+    name = f"{page.stem} {page.suffix[1:]}"
+    others = "".join(other.read_text(encoding="utf-8") for other in MAN_PAGES if other != page)
+    assert f".Xr {name}" in others
+    assert f"`{page.stem}({page.suffix[1:]})`" in README
 
 
 def test_every_reason_has_words() -> None:
