@@ -80,7 +80,7 @@ def sample(text: str, *, at: float) -> Sample:
             default_mode=status.printable(str(told["default_mode"])),
             seen=tuple(seen),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BusError("the daemon's answer makes no sense", hint="is it of another version?") from error
 
 

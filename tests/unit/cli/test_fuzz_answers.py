@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clatnm.cli.main import main
 from clatnm.daemon import Daemon
 from clatnm.dbus import service
 from clatnm.errors import BusError
+from clatnm.monitor import rates
 from clatnm.uplinks import nm_profiles
 from tests.unit.cli.test_fuzz_arguments import answer, assert_is_an_answer
 from tests.unit.metrics.a_daemon import a_busy_world, asked
@@ -92,6 +94,20 @@ def test_changed_answer_has_an_answer(
         alone[member] = json.dumps(odd)
         assert_is_an_answer(*answer(argv, capsys))
 
+    check()
+
+
+def test_monitor_reads_a_changed_status_or_says_so(answers: dict[str, Any]) -> None:
+    @settings(deadline=None, max_examples=300, suppress_health_check=FIXTURES)
+    @given(mutated(answers["Status"]))
+    def check(odd: Any) -> None:
+        with contextlib.suppress(BusError):
+            rates.sample(json.dumps(odd), at=NOW)
+
+    endless = json.loads(json.dumps(answers["Status"]).replace('"slow": 2', '"slow": Infinity'))
+    assert endless != answers["Status"]
+    with pytest.raises(BusError):
+        rates.sample(json.dumps(endless), at=NOW)
     check()
 
 
