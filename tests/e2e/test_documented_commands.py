@@ -118,9 +118,11 @@ def test_newcomer_finds_out_why_there_is_no_ipv4(quick_lab: Lab) -> None:
     quick_lab.a.dns("plain")
     joined = clat.join(quick_lab, wait=False)
     clat.wait_off(joined.daemon, "no-pref64")
-    first, second, *_ = (shell(joined.host, here(text)).stdout for text in answer_in_readme("Why is there no IPv4?"))
+    commands = answer_in_readme("Why is there no IPv4?")
+    first, second, third = (shell(joined.host, here(text)).stdout for text in commands)
     assert "no CLAT: the network tells no NAT64 prefix, neither by its routers nor by DNS (no-pref64)" in first
     assert "What would change it:" in second
+    assert "First of all: pref64 on up0: " in third
 
 
 def test_newcomer_turns_it_off_for_one_connection(quick_lab: Lab) -> None:
