@@ -103,7 +103,6 @@ DIFFERENTLY: Mapping[str, Way] = {
 }
 
 _GUESTS = "the lab has no systemd as process 1; tests/machines/systemd_service.py does it in whole machines"
-_DESKTOP = "it takes a user's session; tests/machines/jobs/desktop.py has one"
 _JOURNAL = "the lab has no journal; tests/e2e/test_journald.py has one"
 _MAKE = "it would run this very test, or take minutes; its target exists (tests/unit/test_docs.py), "
 _TEST = _MAKE + "and it is how all of this is run: Makefile"
@@ -129,9 +128,6 @@ NOT_RUN: Mapping[str, str] = {
     "make fuzz": _TEST,
     "make install": f"{_INSTALL} tests/machines/systemd_place.py the whole",
     "systemctl enable --now clatnm": _GUESTS,
-    "systemctl --user enable --now clatnm-notify": _DESKTOP,
-    "cp /usr/local/share/clatnm/clatnm-notify.desktop ~/.config/autostart/": _DESKTOP,
-    "journalctl --user -u clatnm-notify": _DESKTOP,
     "journalctl -u clatnm": _GUESTS,
     "journalctl -x -u clatnm": _JOURNAL,
     "journalctl MESSAGE_ID=249978b1fd0d43ea96451b720b1a1437 CLATNM_REASON=plat-unreachable": _JOURNAL,
