@@ -110,15 +110,19 @@ async def explained(which: str) -> list[dict[str, Any]]:
 
 
 async def statics(status: str) -> tuple[StaticState, ...]:
-    """The static translators."""
-    found = []
-    for item in json.loads(status).get("static", []) if status else []:
-        runs, name = item["state"] == "on", str(item["uuid"])
-        told = [] if runs else await explained(name)
-        change = str(told[0].get("change", "")) if told else "see: clatnm status"
-        why = str(item.get("error") or item.get("explanation") or item["state"])
-        found.append(StaticState(name=name, runs=runs, why=why, change=change))
-    return tuple(found)
+    """The static translators; none where the daemon tells them in a form of another version."""
+    try:
+        return tuple([await _static(item) for item in json.loads(status)["static"]]) if status else ()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+async def _static(item: Mapping[str, Any]) -> StaticState:
+    runs, name = item["state"] == "on", str(item["uuid"])
+    told = [] if runs else await explained(name)
+    change = str(told[0].get("change", "")) if told else "see: clatnm status"
+    why = str(item.get("error") or item.get("explanation") or item["state"])
+    return StaticState(name=name, runs=runs, why=why, change=change)
 
 
 async def _pid() -> int:
