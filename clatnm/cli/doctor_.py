@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from clatnm.cli import EXIT_FAILED, EXIT_NOTHING_TO_DO, EXIT_OK
-from clatnm.config import CONFIG_DIR, STATE_DIR
+from clatnm.config import CONFIG_DIR
 from clatnm.errors import ConfigError
 
 
@@ -27,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "without names of networks and without the host parts of addresses")  # fmt: skip
     parser.add_argument("--with-names", action="store_true", help="leave names of networks in the archive")
     parser.add_argument("--config", type=Path, default=CONFIG_DIR, metavar="DIR", help=f"default: {CONFIG_DIR}")
-    parser.add_argument("--state", type=Path, default=STATE_DIR, metavar="DIR", help=f"default: {STATE_DIR}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.with_names and arguments.bundle is None:
         raise ConfigError("--with-names is about --bundle", hint="clatnm doctor --bundle FILE --with-names")
-    facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config, state_dir=arguments.state))
+    facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config))
     found = report.findings(facts)
     if arguments.json:
         print(json.dumps(report.as_json(found, facts), indent=2, ensure_ascii=False))

@@ -35,7 +35,7 @@ _START_S, _PAUSE_S = 3.0, 0.3
 _THREADS = 16
 
 
-async def gather(wanted: str | None, *, config_dir: Path, state_dir: Path) -> Facts:
+async def gather(wanted: str | None, *, config_dir: Path) -> Facts:
     """About one connection, by name, UUID or interface, or about all. ConfigError: there is no such."""
     # On a small machine there would be too few for all that waits for somebody.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
@@ -61,7 +61,7 @@ async def gather(wanted: str | None, *, config_dir: Path, state_dir: Path) -> Fa
     at, world = told.at, told.world
     if world is None and as_root:
         try:
-            at, world, managers = await look_around(settings, state_dir)
+            at, world, managers = await look_around(settings)
         except HostError:
             world = None
     if world is not None:

@@ -6,9 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from clatnm import config
 from clatnm.clock import boottime
 from clatnm.dbus.bus import Bus
 from clatnm.errors import BusError
@@ -23,11 +21,11 @@ _WAIT_S = 4.0
 _AT_LEAST_S = 1.0
 
 
-async def look_around(settings: Settings, state_dir: Path) -> tuple[float, World, Mapping[str, str]]:
+async def look_around(settings: Settings) -> tuple[float, World, Mapping[str, str]]:
     """CLOCK_BOOTTIME seconds, the world then, and who manages each link, "" for nobody. HostError: not root."""
     host, changed = Host(), asyncio.Event()
     observer = Observer(host, clock=boottime, changed=changed.set, backends=tuple(BACKENDS))
-    backends, secret = available(host), config.some_secret(state_dir)
+    backends = available(host)
     bus: Bus | None = None
     try:
         try:
@@ -41,7 +39,7 @@ async def look_around(settings: Settings, state_dir: Path) -> tuple[float, World
             await observer.look(settings, {})
             at = boottime()
             known = observer.world(settings, at)
-            known = replace(known, backends=faults(backends), sharing_backends=sharing(backends), secret=secret)
+            known = replace(known, backends=faults(backends), sharing_backends=sharing(backends))
             if at >= begun + _WAIT_S or (at >= begun + _AT_LEAST_S and _is_settled(known, at)):
                 return at, known, {name: observer.manager_of(name) for name in known.links}
             try:

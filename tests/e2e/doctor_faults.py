@@ -180,6 +180,7 @@ def _expire(s: Scene) -> None:
 
 def _without_dns64(s: Scene) -> None:
     s.conf("dns64 = no")
+    s.restart()  # what a resolver said before holds for some time
     s.a.ra(pref64=[[PREFIX, 0]])
     clat.wait_off(s.daemon, "no-pref64", timeout_s=20)
 

@@ -35,7 +35,7 @@ NOTHING = the_facts()
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[Facts], None]:
     def set_facts(facts: Facts) -> None:
-        async def gathered(wanted: str | None, *, config_dir: Path, state_dir: Path) -> Facts:
+        async def gathered(wanted: str | None, *, config_dir: Path) -> Facts:
             return facts
 
         monkeypatch.setattr(gather, "gather", gathered)
@@ -95,7 +95,7 @@ def test_nothing_to_look_at_is_said(found: Callable[[Facts], None], capsys: pyte
 
 
 def test_unknown_connection_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async def gathered(wanted: str | None, *, config_dir: Path, state_dir: Path) -> Facts:
+    async def gathered(wanted: str | None, *, config_dir: Path) -> Facts:
         raise ConfigError(f"there is no active connection '{wanted}'", hint="see: clatnm status")
 
     monkeypatch.setattr(gather, "gather", gathered)
