@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from tests.e2e.clat import wait_on
+from tests.lab import poll
 from tests.lab.poll import eventually
 from tests.machines.inside import Report, be_patient
 from tests.machines.payload import REPO
 from tests.machines.systemd_place import PROFILE, UPLINK, USER, Place
 
 UNIT = "clatnm-notify.service"
+_BY_IT = f"_SYSTEMD_USER_UNIT={UNIT}"
 WORKS = "IPv4 works here through NAT64"
 # A notification service that takes the specification at its word, and says what it is asked for.
 _SERVER = """
@@ -74,7 +76,13 @@ class Session:
         return [line for line in lines if line.startswith(("Notify", "CloseNotification"))]
 
     def log(self) -> str:
-        return self._place.here.run("journalctl", "-b", "-q", f"_SYSTEMD_USER_UNIT={UNIT}").stdout
+        """What the service says, and what is said of it."""
+        return self._place.here.run("journalctl", "-b", "-q", "--no-pager", f"USER_UNIT={UNIT}", "+", _BY_IT).stdout
+
+    def report(self) -> str:
+        """What to read after a failure."""
+        state = self.systemctl("status", "--no-pager", "--lines=0", UNIT, "server.service")
+        return f"--- {UNIT}\n{state}\n{self.log()}\n{self.said()}"
 
 
 def is_sound(session: Session) -> None:
@@ -91,6 +99,7 @@ def is_off_by_default(session: Session) -> None:
 def notifies_in_its_sandbox(session: Session) -> None:
     session.systemctl("start", UNIT)
     eventually(lambda: session.said() == [f"Notify 1 {WORKS}"], message="it is told")
+    assert session.property("ActiveState") == "active", session.report()
     status = dict(
         line.split(":\t", 1)
         for line in Path(f"/proc/{session.property('MainPID')}/status").read_text().splitlines()
@@ -102,7 +111,7 @@ def notifies_in_its_sandbox(session: Session) -> None:
 
 
 def second_one_has_nothing_to_do(session: Session) -> None:
-    done = session.run("clatnm", "notify")
+    done = session.run("timeout", "60", "clatnm", "notify")
     assert done.returncode == 3, done
 
 
@@ -132,6 +141,7 @@ def main() -> int:
         place.clat.start()
         wait_on(place.clat, UPLINK, timeout_s=90.0)
         session = Session(place)
+        poll.diagnoses.append(session.report)
         with report.check("user-unit-is-sound"):
             is_sound(session)
         with report.check("off-by-default"):
