@@ -51,7 +51,9 @@ def _plat(s: Subject) -> Said:
 
 def _clat_address(s: Subject) -> Said:
     if s.verdict is None or s.verdict.reason is not Reason.NO_CLAT_ADDRESS:
-        return ok("there are addresses for it")
+        refused = s.this.retry.collisions if s.this is not None and s.this.retry is not None else 0
+        others = f"; duplicate address detection refused {refused}, which other hosts have" if refused else ""
+        return ok(f"there are addresses for it{others}")
     if len({address for _, address in s.pool}) == CONTINUITY_PREFIX.num_addresses:
         device = s.pool[-1][0]
         command = f"ip -4 address flush dev {device} to {CONTINUITY_PREFIX}"

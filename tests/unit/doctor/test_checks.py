@@ -450,6 +450,14 @@ def test_longer_packets_than_routers_allow_are_no_fault() -> None:
     assert root_cause(found) is None
 
 
+def test_addresses_that_other_hosts_have_are_counted_and_no_fault() -> None:
+    refused = {"wlan0": Retry(failures=0, error="", not_before=0.0, collisions=2)}
+    found = report.findings(the_facts(a_subject(replace(a_running_world(), retries=refused))))
+    assert root_cause(found) is None
+    (said,) = (finding.said.cause for finding in found if finding.check == "clat-address")
+    assert said.endswith("duplicate address detection refused 2, which other hosts have")
+
+
 def test_bypass_is_not_in_the_way() -> None:
     world = replace(a_vpn_world(ipv6="tun0"), settings=Settings(vpn=AroundVpn.BYPASS))
     found = {finding.check: finding.level for finding in report.findings(the_facts(a_subject(world)))}
