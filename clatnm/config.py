@@ -35,6 +35,7 @@ _SECRET_BYTES = 32
 _KEPT_AS = "secret"
 _SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
 _MAX_TOLD = 200  # characters of a mistake; values can be of any length
+_MAX_BYTES = 1 << 24  # of a file; a hundred thousand mappings have less
 _INTERFACE = re.compile(r"[^\s/:]{1,40}")  # a pattern may be longer than the 15 characters of a name
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
@@ -136,18 +137,25 @@ def missing_uplinks(settings: Settings, there: Collection[str], *, before: Setti
 
 def _files(directory: Path) -> list[Path]:
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix == ".conf")
+        files = sorted(path for path in directory.iterdir() if path.suffix == ".conf")
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ConfigError(f"{directory}: {error.strerror}", hint="the directory must be readable, or absent") from error
+    for path in files:
+        if not path.name.isprintable():  # nor could anybody be told where a mistake in it is
+            raise ConfigError(f"{directory}: {path.name!a} is no name for a file of ours", hint="rename or remove it")
+    return files
 
 
 def _read(path: Path) -> str | None:
     """The text of a file; None when there is none. ConfigError."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):  # a pipe would never end
             raise ConfigError(f"{path}: not a regular file")
+        if info.st_size > _MAX_BYTES:  # nobody else is served while it is read
+            raise ConfigError(f"{path}: longer than {_MAX_BYTES >> 20} MiB", hint="is it the file that is meant?")
         return path.read_text(encoding="utf-8-sig")  # some editors put a mark before the text
     except FileNotFoundError:
         return None

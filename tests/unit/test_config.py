@@ -382,3 +382,27 @@ def test_connection_file_without_a_uuid_is_a_mistake(tmp_path: Path) -> None:
     file = connection_file(tmp_path, "[clatnm]\n", name="Home.conf")
     with pytest.raises(ConfigError, match=f"^{file}: the name is not the UUID of a connection .*nmcli"):
         config.load(tmp_path, backends=BACKENDS)
+
+
+@pytest.mark.parametrize("directory", ["connections.d", "static.d"])
+@pytest.mark.parametrize(("name", "told"), [(b"a\nb.conf", r"'a\nb.conf'"), (b"\xff.conf", r"'\udcff.conf'")])
+def test_file_whose_name_cannot_be_told_is_a_mistake_on_one_line(
+    tmp_path: Path, directory: str, name: bytes, told: str
+) -> None:
+    (tmp_path / directory).mkdir()
+    Path(os.fsdecode(bytes(tmp_path / directory) + b"/" + name)).write_text("[clatnm]\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=BACKENDS)
+    said = f"{tmp_path / directory}: {told} is no name for a file of ours (rename or remove it)"
+    assert str(caught.value) == said
+    assert said.encode().isascii()
+
+
+@pytest.mark.parametrize("name", ["clatnm.conf", "static.d/web.conf"])
+def test_file_that_is_huge_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(1 << 40)  # of nothing: more than fits into memory
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path, backends=BACKENDS)
+    assert str(caught.value) == f"{tmp_path / name}: longer than 16 MiB (is it the file that is meant?)"
