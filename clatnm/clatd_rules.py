@@ -254,7 +254,11 @@ def _script(key: str, when: str) -> Rule:
     def rule(value: str, given: Given) -> Said:
         path = f"{given.directory}/clatd-{key}"
         text = f"#!/bin/sh\n# clatd's {key}, as it was; see clatnm.conf(5) for what is different.\n{value}\n"
-        said = _kept(Place.COMMON, f"{when}; what the service may not do, it may not either", **{key: path})
+        said = _kept(
+            Place.COMMON,
+            f"{when}; it may do no more than the service may: see SCRIPTS in clatnm.conf(5)",
+            **{key: path},
+        )
         return replace(said, scripts={path: text})
 
     return rule

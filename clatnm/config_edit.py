@@ -79,7 +79,7 @@ def with_keys(text: str, keys: Mapping[str, str], *, path: Path, backends: tuple
     new = config.parse(f"[clatnm]\n{lines}", source=str(path), backends=backends)
     fields = {name: getattr(new, name) for name in new.written}
     changed = text
-    for key, value in keys.items():
+    for key, value in reversed(list(keys.items())):  # new ones go to the top, one before the other
         changed = with_key(changed, key, value)
     if _parsed(changed, path, backends) != replace(before, written=before.written | new.written, **fields):
         raise ConfigError(f"{path}: it cannot be changed safely", hint="edit the file")

@@ -55,12 +55,19 @@ def run(arguments: argparse.Namespace) -> int:
     changes += [change for place, path in files.items() if (change := _change(place, path, imported.keys[place]))]
     for fate in imported.fates:
         print(_told(fate, files))
+    undoing = []
     for change in changes:
-        print(_stored(change) if arguments.write else f"\n{''.join(_diff(change))}", end="")
+        if arguments.write:
+            copy = _store(change)
+            print(f"written: {change.path}{f', which was as {copy} is' if copy else ''}")
+            undoing.append(_undoing(change.path, copy))
+        else:
+            print(f"\n{''.join(_diff(change))}", end="")
     if not changes:
         there = any(imported.keys.values())
         print("nothing is to be written: " + ("it is there already" if there else "clatnm's defaults will do"))
     elif arguments.write:
+        print(f"to take it back: {'; '.join(undoing)}")
         reload_daemon()
     else:
         print("\nnothing has been written: --write does")
@@ -197,11 +204,18 @@ def _diff(change: _Change) -> Iterator[str]:
         yield f"{printable(line)}\n"
 
 
-def _stored(change: _Change) -> str:
-    """Write a file, with a copy of what was there before; what has been done. HostError."""
+def _store(change: _Change) -> Path | None:
+    """Write a file; where the copy of what was there before is, None if there was none. HostError."""
     from clatnm import config_edit
 
     with config_edit.reported(change.path):
         copy = config_edit.keep_copy(change.path) if change.before is not None else None
         config_edit.store(change.path, change.after, mode=change.mode)
-    return f"written: {change.path}{f', which was as {copy} is' if copy else ''}\n"
+    return copy
+
+
+def _undoing(path: Path, copy: Path | None) -> str:
+    """The command for a shell that undoes what `_store` did."""
+    import shlex
+
+    return shlex.join(["rm", str(path)] if copy is None else ["mv", str(copy), str(path)])

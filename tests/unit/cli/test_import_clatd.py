@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,22 @@ def test_file_that_is_there_keeps_its_other_lines_and_a_copy(
     assert run("--write", text="plat-prefix=2001:db8:1::/96\n") == 0
     assert (etc / "clatnm.conf.before1").read_text() == after
     assert (etc / "clatnm.conf.before").read_text() == before
+
+
+def test_what_it_wrote_is_taken_back_by_what_it_prints(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    etc.mkdir()
+    (etc / "clatnm.conf").write_text("[clatnm]\nmode = no\n")
+    assert run("--write", text=f"{CLATD}script-up=true\n") == 0
+    assert sorted(path.name for path in etc.iterdir()) == ["clatd-script-up", "clatnm.conf", "clatnm.conf.before"]
+    (undo,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("to take it back: "))
+    subprocess.run(["sh", "-ec", undo.partition(": ")[2]], check=True)
+    assert [path.name for path in etc.iterdir()] == ["clatnm.conf"]
+    assert (etc / "clatnm.conf").read_text() == "[clatnm]\nmode = no\n"
+
+
+def test_keys_stand_in_the_order_of_the_lines(run: Run, etc: Path) -> None:
+    assert run("--write", text="plat-prefix=64:ff9b::/96\nclat-v6-addr=shared\nv4-defaultroute-mtu=1300\n") == 0
+    assert (etc / "clatnm.conf").read_text() == ("[clatnm]\nprefix = 64:ff9b::/96\nclat-v6-addr = shared\nmtu = 1300\n")
 
 
 def test_again_there_is_nothing_to_do(run: Run, etc: Path, asked: list[str]) -> None:
