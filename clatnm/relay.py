@@ -13,6 +13,7 @@ from clatnm.errors import ConfigError, ParseError
 from clatnm.model import Link, Relay
 from clatnm.proto.eam import EamTable, Mapping, parse_mapping
 
+_MAX_LINE = 200  # characters; the longest mapping has half of that
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
 _NO_HOST4 = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
 _NO_HOST6 = tuple(map(IPv6Network, ("::/16", "fe80::/10", "ff00::/8")))
@@ -35,8 +36,10 @@ Located: TypeAlias = "tuple[IPv4Address, str]"
 def read_mapping(text: str, *, where: str) -> Told:
     """A mapping as in `192.0.2.1=2001:db8::1` or `192.0.2.0/28 2001:db8::/124`. ConfigError."""
     words = text.replace("=", " ").split()
-    if len(words) != 2 or text.count("=") > 1:
-        raise ConfigError(f"{where}: {text.strip()!r} is no mapping", hint="as 192.0.2.1 = 2001:db8::c000:201")
+    if len(words) != 2 or text.count("=") > 1 or len(text) > _MAX_LINE:
+        whole = text.strip()
+        told = repr(whole if len(whole) <= _MAX_LINE else f"{whole[:_MAX_LINE]}…")
+        raise ConfigError(f"{where}: {told} is no mapping", hint="as 192.0.2.1 = 2001:db8::c000:201")
     try:
         return Told(mapping=parse_mapping(*words), where=where)
     except ParseError as error:

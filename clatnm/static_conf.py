@@ -332,7 +332,7 @@ def _ipv6(file: Read) -> Iterator[tuple[IPv6Network, str]]:
     """The IPv6 addresses that are its own, as far as they are chosen, and where."""
     yield from ((entry.mapping[1], entry.where) for entry in file.told)
     chosen = file.static.choices.clat_v6
-    if chosen is not None and not file.told:
+    if chosen is not None and IPv6Network(chosen) not in {entry.mapping[1] for entry in file.told}:
         yield IPv6Network(chosen), file.where("clat-v6-addr")
 
 

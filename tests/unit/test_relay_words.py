@@ -38,6 +38,16 @@ def test_file_has_a_mapping_a_line() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["x" * 5000, f"{'x' * 5000} ::1", f"192.0.2.1 {'1' * 5000}", f"192.0.2.1{' ' * 5000}::1"]
+)
+def test_line_of_any_length_is_told_shortly(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        relay.read_mapping(text, where="eam:1")
+    assert caught.value.what.endswith("…' is no mapping")
+    assert len(caught.value.what) < 300
+
+
 def test_relay_has_what_was_told() -> None:
     built = relay.build(
         told("192.0.2.1=2001:db8:1::1"),

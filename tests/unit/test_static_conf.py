@@ -232,6 +232,16 @@ TOGETHER: dict[str, tuple[str, str, str]] = {
         "[eam]\n192.0.2.2 = 2001:db8::1\n",
         "b.conf:5: 2001:db8::1/128 on eth0 is another translator's",
     ),
+    "speaker": (
+        "clat-v6-addr = 2001:db8::9\n[eam]\n192.0.2.1 = 2001:db8::1\n",
+        "clat-v6-addr = 2001:db8::9\n[eam]\n192.0.2.2 = 2001:db8::2\n",
+        "b.conf:4: 2001:db8::9/128 on eth0 is another translator's",
+    ),
+    "speaker-that-the-other-maps": (
+        "[eam]\n192.0.2.0/24 = 2001:db8::/120\n",
+        "clat-v6-addr = 2001:db8::9\n[eam]\n198.51.100.1 = 2001:db8:1::1\n",
+        "b.conf:4: 2001:db8::9/128 on eth0 is another translator's",
+    ),
     "mapping-within": (
         "[eam]\n192.0.2.0/24 = 2001:db8::/120\n",
         "[eam]\n198.51.100.1 = 2001:db8::7\n",
