@@ -129,7 +129,7 @@ def test_page_that_fails_is_one_answer_and_no_end(tmp_path: Path, caplog: pytest
 
 
 def test_whoever_says_nothing_holds_nobody_up_and_is_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(listener, "PATIENCE_S", 1.0)
 
     async def scene(served: Served) -> None:
         silent = [await served.connect() for _ in range(MAX_AT_ONCE - 1)]
