@@ -89,7 +89,7 @@ WORDS: Mapping[Reason, _Words] = {
     Reason.NO_CLAT_ADDRESS: _Words(
         question="Are there addresses for the CLAT?",
         remedy="A /64 on the interface (SLAAC); or the eBPF backend, which can share the host's address;"
-        " and a free address of 192.0.0.0/29.",
+        " and a free address of 192.0.0.0/29. Addresses of static translators on the interface are not free.",
     ),
     Reason.NO_TRANSLATOR: _Words(
         question="Is there a way to translate on this machine?",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from clatnm.model import (
@@ -35,6 +35,7 @@ class Taken:
 
     addresses: set[IPv4Address]
     metrics: set[int]
+    plans: list[Plan] = field(default_factory=list)
 
     @classmethod
     def before(cls, world: World) -> Taken:
@@ -44,6 +45,17 @@ class Taken:
     def add(self, plan: Plan) -> None:
         self.addresses.add(plan.clat_v4)
         self.metrics.add(plan.metric)
+        self.plans.append(plan)
+
+    def speaks(self, plan: Plan) -> bool:
+        """Whether another translator on the same link answers for the IPv6 address of this one already."""
+        return any(
+            one.interface == plan.interface
+            and one.key != plan.key
+            and (one.clat_v6 == plan.clat_v6 or _maps(one.relay, plan.clat_v6))
+            and not (one.shared and plan.shared and one.prefix != plan.prefix)  # who sent it tells whose it is
+            for one in self.plans
+        )
 
 
 def draft(
@@ -68,8 +80,7 @@ def draft(
         return Reason.NO_CLAT_ADDRESS
     advertised_mtu = world.advertised_mtus.get(uplink.interface)
     path = addressing.path(link, advertised_mtu=advertised_mtu, chosen_mtu=uplink.choices.mtu_bytes)
-    metrics = _metrics_of([plan for plan in others if not _goes_before(plan, this, link)], world)
-    return Plan(
+    plan = Plan(
         interface=uplink.interface,
         ifindex=link.index,
         uuid=uplink.uuid,
@@ -86,7 +97,7 @@ def draft(
         metric=addressing.metric(
             link,
             dead=this.dead_gateways,
-            taken=taken.metrics | metrics,
+            taken=taken.metrics | _metrics_of([one for one in others if not _goes_before(one, this, link)], world),
             own=uplink.ipv4_metric,
             behind=metric_before(uplink, this.vpns, world),
             chosen=uplink.choices.metric,
@@ -96,6 +107,11 @@ def draft(
         relay=relay,
         static=uplink.static,
     )
+    return Reason.NO_CLAT_ADDRESS if taken.speaks(plan) else plan
+
+
+def _maps(relay: Relay | None, address: IPv6Address) -> bool:
+    return relay is not None and relay.mappings.to_ipv4(address) is not None
 
 
 def device_of(uplink: Uplink) -> str:

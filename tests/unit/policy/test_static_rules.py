@@ -156,6 +156,39 @@ def test_chosen_address_is_the_static_translators_even_if_a_connection_has_it() 
     assert static.clat_v4 == alone[0].clat_v4 != connection.clat_v4
 
 
+# What a connection would have to speak with: chosen for it, or the host's own
+SPEAKS: dict[str, tuple[str, tuple[str, ...], bool]] = {
+    "mapped": ("2001:db8:a::c000:201", ("fe80::5/64", "2001:db8:a::5/64"), False),
+    "spoken-with": ("2001:db8:a::5eaf", ("fe80::5/64", "2001:db8:a::5/64"), False),
+    "its-own": ("2001:db8:a::c1a7", ("fe80::5/64", "2001:db8:a::5/64"), True),
+}
+
+
+@pytest.mark.parametrize(("address", "ipv6", "runs"), SPEAKS.values(), ids=SPEAKS)
+def test_connection_does_not_speak_with_an_address_of_a_static_translator(
+    address: str, ipv6: tuple[str, ...], runs: bool
+) -> None:
+    static = a_static(relay=SOME, clat_v6=IPv6Address("2001:db8:a::5eaf"))
+    settings = Settings(statics=(static,), clat_v6=IPv6Address(address))
+    world = replace(beside(static, links=(a_link("eth0", ipv6=ipv6),)), settings=settings)
+    connection, relay = decide(world, NOW)
+    assert (connection.plan is not None, connection.reason) == (runs, None if runs else Reason.NO_CLAT_ADDRESS)
+    assert relay.plan is not None
+
+
+@pytest.mark.parametrize(("prefix", "runs"), [("64:ff9b::/96", False), ("2001:db8:46::/96", True)])
+def test_two_share_the_hosts_address_only_where_the_prefix_tells_them_apart(prefix: str, runs: bool) -> None:
+    link = a_link("eth0", ipv6=("fe80::5/64", "2001:db8:a::5/128"))
+    static = replace(a_static(), prefix=IPv6Network(prefix))
+    world = beside(static, links=(link,), backends={"ebpf": ""})
+    connection, clat = decide(replace(world, sharing_backends=frozenset({"ebpf"})), NOW)
+    assert clat.plan is not None
+    assert clat.plan.shared
+    assert connection.candidate is not None
+    assert connection.candidate.prefix == IPv6Network("64:ff9b::/96")
+    assert (connection.plan is not None, connection.reason) == (runs, None if runs else Reason.NO_CLAT_ADDRESS)
+
+
 def test_connection_is_decided_as_without_it() -> None:
     running = run_all(*wanted(decide(beside(), NOW)))
     (without,) = decide(beside(running=running), NOW)
