@@ -53,6 +53,11 @@ def own_devices(world: World) -> set[str]:
     return static | {plan.device for plan in plans} | {name(plan.interface) for plan in plans for name in names}
 
 
+def is_own(name: str, world: World) -> bool:
+    """Whether this device is one that a translator of ours has now, whatever it is called (`device = clat`)."""
+    return name.startswith(DEVICE_PREFIX) or any(run.plan.device == name for run in world.running.values())
+
+
 def _of_this_machine(world: World) -> Iterator[Link]:
     """Devices that somebody may have made to translate. A manager may list them, too, as connections of their own."""
     ours, uplinks = own_devices(world), {uplink.interface for uplink in world.uplinks}

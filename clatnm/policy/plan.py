@@ -10,6 +10,7 @@ from clatnm.policy import addressing, drain
 from clatnm.policy.choices import chosen
 from clatnm.policy.draft import Taken, device_of, draft
 from clatnm.policy.drain import Translators
+from clatnm.policy.others import is_own
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
 from clatnm.policy.static import decide_static
 from clatnm.policy.verdict import Case, case, should_start_clat
@@ -18,11 +19,12 @@ from clatnm.policy.verdict import Case, case, should_start_clat
 def decide(world: World, now: float) -> tuple[Verdict, ...]:
     """One verdict a connection, in the order of `world.uplinks`; then one a static translator, in that of their names.
 
-    Those come first where both want the same: they stand in a file.
+    Those come first where both want the same: they stand in a file. A manager may tell of our own devices, too, as of
+    connections that somebody else has made: they are none.
     """
     taken = Taken.before(world)
     statics = [decide_static(static, world, taken, now) for static in world.settings.statics]
-    uplinks = [chosen(uplink, world.settings) for uplink in world.uplinks]
+    uplinks = [chosen(uplink, world.settings) for uplink in world.uplinks if not is_own(uplink.interface, world)]
     return (*(_decide(uplink, world, taken, now) for uplink in uplinks), *statics)
 
 

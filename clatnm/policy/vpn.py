@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clatnm.facts import TUNNEL_KINDS
-from clatnm.model import DEVICE_PREFIX, AroundVpn, Uplink, World
+from clatnm.model import AroundVpn, Uplink, World
 from clatnm.policy.modes import chosen_itself
+from clatnm.policy.others import is_own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,12 @@ def interfaces(world: World) -> set[str]:
     """The devices of all VPNs and tunnels, but our own."""
     kinds = {link.name for link in world.links.values() if link.kind in TUNNEL_KINDS}
     told = {uplink.interface for uplink in world.uplinks if uplink.is_vpn}
-    return {name for name in kinds | told if not name.startswith(DEVICE_PREFIX)}
+    return {name for name in kinds | told if not is_own(name, world)}
 
 
 def leads_out(uplink: Uplink, world: World) -> bool:
     """It is an uplink: no VPN, or one that is meant to have a CLAT of its own."""
-    if uplink.interface.startswith(DEVICE_PREFIX):
+    if is_own(uplink.interface, world):
         return False
     return not uplink.is_vpn or chosen_itself(uplink, world)
 

@@ -82,6 +82,20 @@ def test_devices_of_ours_are_no_vpns() -> None:
     assert interfaces(a_world(a_link(), a_tunnel("clat-wlan0", kind="tun"), uplinks=[an_uplink()])) == set()
 
 
+def test_device_of_ours_with_another_name_is_neither_a_connection_nor_a_vpn() -> None:
+    """`device = clat`: NetworkManager shows it as a connection that somebody else has made."""
+    settings = Settings(metric=3000)
+    plan = replace(the_plan(a_world(settings=settings)), device="clat")
+    clat = a_tunnel("clat", metric4=3000, kind="tun")
+    world = a_world(a_link(), clat, uplinks=[an_uplink(), an_uplink("clat", uuid=OFFICE)], settings=settings)
+    before = replace(world, ways=Ways(ipv4="clat", ipv6="wlan0"))
+    assert [v.uplink.interface for v in decide(before, NOW)] == ["clat", "wlan0"]
+    assert interfaces(before) == {"clat"}
+    now = replace(before, running=run_all(plan))
+    assert [v.uplink.interface for v in decide(now, NOW)] == ["wlan0"]
+    assert interfaces(now) == set()
+
+
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.FORCE])
 def test_mode_is_no_leave_to_go_around_a_vpn(mode: Mode) -> None:
     assert reason(beside(Ways(ipv6="wg0"), mode=mode)) is Reason.VPN_WITHOUT_IPV4
