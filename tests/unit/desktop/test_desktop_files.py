@@ -54,6 +54,15 @@ def test_user_service_is_confined(unit: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize(
+    "directive",
+    ["PrivateDevices", "ProtectKernelModules", "ProtectKernelLogs", "ProtectClock", "CapabilityBoundingSet"],
+)
+def test_user_service_takes_no_capability_away(directive: str) -> None:
+    """A user's manager may not do that, and would not start the service (218/CAPABILITIES)."""
+    assert not re.search(rf"^{directive}=", UNIT.read_text(), re.MULTILINE)
+
+
 def test_user_service_forgives_a_second_one() -> None:
     assert f"SuccessExitStatus={EXIT_NOTHING_TO_DO}\n" in UNIT.read_text()
 
