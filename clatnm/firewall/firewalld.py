@@ -75,12 +75,11 @@ class Firewalld:
             case "NameOwnerChanged", (str(name), _, str(owner)) if name == NAME:
                 self._owner = owner
                 self._placed.clear()  # it begins with what is stored
-            case "Reloaded", _ if message.sender == self._owner:
-                self._placed.clear()
             case "ZoneOfInterfaceChanged" | "InterfaceAdded" | "InterfaceRemoved", (_, str(interface)):
                 if message.sender != self._owner or interface not in self._wanted.values():
                     return
-            case "DefaultZoneChanged", _ if message.sender == self._owner:
+            # Devices mostly stay where they are in a reload.
+            case "Reloaded" | "DefaultZoneChanged", _ if message.sender == self._owner:
                 pass
             case _:
                 return
@@ -107,8 +106,9 @@ class Firewalld:
         if bus is None or not self._owner:
             return True
         try:
-            for device in [name for name in self._placed if name not in wanted]:
-                await self._leave(bus, device, self._placed[device])
+            # All of them now: should firewalld end meanwhile, they are forgotten.
+            for device, zone in [placed for placed in self._placed.items() if placed[0] not in wanted]:
+                await self._leave(bus, device, zone)
             for device, uplink in wanted.items():
                 await self._join(bus, device, uplink)
         except BusError as error:
@@ -124,7 +124,7 @@ class Firewalld:
 
     async def _join(self, bus: Bus, device: str, uplink: str) -> None:
         zone, own = await self._zone(bus, uplink), await self._zone(bus, device)
-        if zone == own:
+        if zone == own and (not zone or self._placed.get(device) == zone):
             return
         if await self._stored_zone(bus, device):
             log.debug("firewalld: %s stays in the zone that is stored for it", device)
@@ -133,12 +133,15 @@ class Firewalld:
             await self._leave(bus, device, own)
             return
         self._placed[device] = zone  # before it is: should we end meanwhile, it has to leave
+        if zone == own:  # since an earlier daemon, which was killed
+            return
         await self._ask(bus, "changeZoneOfInterface", zone, device)
         told = about(Message.ZONE_JOINED, uplink=uplink, device=device, zone=zone)
         log.info("firewalld: %s is in zone %s, as %s is", device, zone, uplink, extra=told)
 
     async def _leave(self, bus: Bus, device: str, zone: str) -> None:
-        if await self._zone(bus, device) == zone:
+        # What has been stored for it since then stays.
+        if await self._zone(bus, device) == zone and not await self._stored_zone(bus, device):
             await self._ask(bus, "removeInterface", zone, device)
         self._placed.pop(device, None)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from clatnm.dbus import bus as library
@@ -22,6 +23,7 @@ class FakeFirewalld:
         self.stored = {interface.replace("_", "-"): zone for interface, zone in stored.items()}
         self.zones = dict(self.stored)
         self.refuse: dict[str, str] = {}
+        self.on_call: Callable[[], None] | None = None
         self.changes: list[tuple[str, ...]] = []
         self._bus: Bus | None = None
 
@@ -38,7 +40,8 @@ class FakeFirewalld:
             self._bus = None
 
     async def reload(self) -> None:
-        self.zones = dict(self.stored)
+        """What is in a zone at run time stays there."""
+        self.zones = {**self.stored, **self.zones}
         await self._tell(NAME, "Reloaded")
 
     async def move(self, interface: str, zone: str) -> None:
@@ -59,6 +62,8 @@ class FakeFirewalld:
     def _handle(self, message: Any) -> Any:
         if message.message_type is not MessageType.METHOD_CALL or message.interface not in (ZONE, CONFIG):
             return None
+        if self.on_call is not None:
+            self.on_call()
         if message.member in self.refuse:
             return Message.new_error(message, self.refuse[message.member], "no")
         where = self.zones if message.interface == ZONE else self.stored

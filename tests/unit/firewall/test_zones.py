@@ -35,6 +35,12 @@ async def following(fake: FakeFirewalld, *, started: bool = True) -> AsyncIterat
         fake.stop()
 
 
+async def settled(fake: FakeFirewalld, ours: Firewalld) -> None:
+    """Everything that firewalld has said has been looked at."""
+    await fake.flush()
+    await until(ours._done.is_set)
+
+
 def test_device_joins_the_zone_of_its_uplink_and_leaves_it() -> None:
     async def story() -> None:
         fake = FakeFirewalld(eth0="work")
@@ -98,6 +104,65 @@ def test_reload_and_restart_are_followed() -> None:
             fake.stored = {"eth0": "home"}
             await fake.start()
             await until(lambda: fake.zones.get("clat-eth0") == "home")
+
+    run(story())
+
+
+def test_device_leaves_after_a_reload_too() -> None:
+    async def story() -> None:
+        fake = FakeFirewalld(eth0="work")
+        async with following(fake) as ours:
+            ours.want(OURS)
+            await until(lambda: fake.zones.get("clat-eth0") == "work")
+            await fake.reload()
+            await settled(fake, ours)
+            await ours.close()
+            assert fake.zones == {"eth0": "work"}
+
+    run(story())
+
+
+def test_device_that_a_killed_daemon_left_in_its_zone_leaves_it() -> None:
+    async def story() -> None:
+        fake = FakeFirewalld(eth0="work")
+        async with following(fake) as ours:
+            fake.zones["clat-eth0"] = "work"
+            ours.want(OURS)
+            await settled(fake, ours)
+            assert fake.changes == []
+            await ours.close()
+            assert fake.zones == {"eth0": "work"}
+
+    run(story())
+
+
+def test_device_stays_where_it_has_been_stored_meanwhile() -> None:
+    async def story() -> None:
+        fake = FakeFirewalld(eth0="work")
+        async with following(fake) as ours:
+            ours.want(OURS)
+            await until(lambda: fake.zones.get("clat-eth0") == "work")
+            fake.stored["clat-eth0"] = "work"
+            await fake.reload()
+            await settled(fake, ours)
+            await ours.close()
+            assert fake.zones == {"eth0": "work", "clat-eth0": "work"}
+
+    run(story())
+
+
+def test_restart_while_devices_leave_is_no_end_of_following() -> None:
+    async def story() -> None:
+        fake = FakeFirewalld(eth0="work")
+        async with following(fake) as ours:
+            ours.want({**OURS, "clat-a": "eth0", "clat-b": "eth0"})
+            await until(lambda: len(fake.zones) == 4)
+            fake.on_call = ours._placed.clear  # as when firewalld's end is heard while it answers
+            ours.want({})
+            await settled(fake, ours)
+            fake.on_call = None
+            ours.want({"clat-c": "eth0"})
+            await until(lambda: fake.zones.get("clat-c") == "work")
 
     run(story())
 
