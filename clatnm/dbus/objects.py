@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 # The bus takes so many of our messages before we wait for it: both libraries end the connection when it is full.
 _AT_ONCE = 8
 _MAX_DECISIONS = 100
+# One change seldom comes alone, and a translator that is to start comes before those who only watch.
+_LATER_S = 0.2
 
 _Key = tuple[str, str]
 """Interface and UUID: another connection on the same interface is another object."""
@@ -116,6 +118,7 @@ class Objects:
 
     async def _tell(self) -> None:
         try:
+            await asyncio.sleep(_LATER_S)
             while (step := self._difference()) is not None:
                 for _ in range(_AT_ONCE):
                     if step is not None:

@@ -82,7 +82,7 @@ def test_80_by_24_and_other_sizes_and_q(terminal: Callable[..., Terminal]) -> No
         for columns, rows in ((40, 12), (132, 50), (20, 5), (80, 24)):
             shown.resize(columns, rows)
             await until(lambda rows=rows: shown.lines()[rows - 1].startswith(" ↑ ↓ select"), timeout_s=WAIT_S)
-            assert shown.lines()[1].startswith(" wlan0 “Net of")
+            await until(lambda: shown.lines()[1].startswith(" wlan0 “Net of"), timeout_s=WAIT_S)
         assert not shown.is_as_before
         shown.press("q")
         await ends(shown)
