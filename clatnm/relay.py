@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
@@ -119,34 +119,57 @@ def _check_distinct(told: Sequence[Told]) -> None:
 
 
 def _check_overlaps(told: Sequence[Told], table: EamTable) -> None:
-    """A mapping may lie within another one (RFC 7757 3.2), unless an IPv4 address then comes back as another one."""
-    lengths = sorted({entry.mapping[1].prefixlen for entry in told})
-    by_ipv6 = {entry.mapping[1]: entry for entry in told}
-    for entry in told:
-        inner = entry.mapping[1]
+    """A mapping may lie within another one (RFC 7757 3.2), unless an IPv4 address then comes back as another one.
+
+    Between two edges of prefixes, one mapping leads to IPv6 and one back. Both are linear, so it is enough to look at
+    the addresses on both sides of each edge.
+    """
+    edges: dict[IPv4Network, set[int]] = {}
+    for entry, outer in _nested(told, 1):
+        whole4, whole6 = outer.mapping
+        spare = (128 - whole6.prefixlen) - (32 - whole4.prefixlen)
+        low, high = (int(end) - int(whole6[0]) for end in (entry.mapping[1][0], entry.mapping[1][-1]))
+        first, last = -(-low >> spare), high >> spare
+        # All of them lie in it if they are all of the outer one's.
+        edges.setdefault(whole4, set()).update((0, whole4.num_addresses - 1, first - 1, first, last, last + 1))
+    for entry, outer in _nested(told, 0) if edges else ():
+        whole4, part4 = outer.mapping[0], entry.mapping[0]
+        if whole4 in edges:
+            start = int(part4[0]) - int(whole4[0])
+            edges[whole4].update((start - 1, start + part4.num_addresses))
+    for whole4, offsets in edges.items():
+        for offset in sorted(offsets):
+            if 0 <= offset < whole4.num_addresses:
+                _check_back(whole4[offset], told, table)
+
+
+def _nested(told: Sequence[Told], side: int) -> Iterator[tuple[Told, Told]]:
+    """Each mapping with each that it lies within, on one side of both."""
+    by_network = {entry.mapping[side]: entry for entry in told}
+    lengths = sorted({network.prefixlen for network in by_network})
+    for inner, entry in by_network.items():
         for length in lengths:
             if length >= inner.prefixlen:
                 break
-            outer = by_ipv6.get(inner.supernet(new_prefix=length))
+            outer = by_network.get(inner.supernet(new_prefix=length))
             if outer is not None:
-                _check_nested(entry, outer, table)
+                yield entry, outer
 
 
-def _check_nested(inner: Told, outer: Told, table: EamTable) -> None:
-    """Which IPv4 addresses does the outer mapping lead into the inner one's IPv6 prefix? Look at both ends of them."""
-    outer4, outer6 = outer.mapping
-    spare = (128 - outer6.prefixlen) - (32 - outer4.prefixlen)
-    inner6 = inner.mapping[1]
-    mask = (1 << (128 - outer6.prefixlen)) - 1
-    low, high = int(inner6.network_address) & mask, int(inner6.broadcast_address) & mask
-    first, last = -(-low >> spare), high >> spare
-    for offset in (first, last) if first <= last else ():
-        address = outer4.network_address + offset
-        there = table.to_ipv6(address)
-        back = None if there is None else table.to_ipv4(there)
-        if back != address:
-            what = f"{inner.where}: {inner} overlaps {outer}: {address} becomes {there}, which is {back}"
-            raise ConfigError(what, hint=f"the other is at {outer.where}")
+def _check_back(address: IPv4Address, told: Sequence[Told], table: EamTable) -> None:
+    there = table.to_ipv6(address)
+    back = None if there is None else table.to_ipv4(there)
+    if there is not None and back != address:
+        outer = _longest(told, 0, address)
+        inner = _longest(told, 1, there)
+        what = f"{inner.where}: {inner} overlaps {outer}: {address} becomes {there}, which is {back}"
+        raise ConfigError(what, hint=f"the other is at {outer.where}")
+
+
+def _longest(told: Sequence[Told], side: int, address: IPv4Address | IPv6Address) -> Told:
+    """The mapping that counts for an address."""
+    holding = (entry for entry in told if address in entry.mapping[side])
+    return max(holding, key=lambda entry: entry.mapping[side].prefixlen)
 
 
 def _check_addresses(addresses: Sequence[Located], table: EamTable) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from clatnm.model import Mode, Plan, PrefixCandidate, PrefixSource, Reason, Running, Static, Uplink, Verdict, World
 from clatnm.policy import addressing, drain
@@ -87,11 +88,13 @@ def _plan(this: Case, world: World, *, taken: Taken, own: list[Running]) -> Plan
 
 
 def _in_use(static: Static, this: Case, taken: Taken) -> str:
-    """An address that it is to have, or that its prefix stands for, and this host has itself; "" if there is none."""
+    """An address that it is to have, or that its prefix stands for, and this host or its router has; "" for none."""
     relay, chosen = static.choices.relay, static.choices.clat_v4
     hosts = [] if this.link is None else [own.address for own in this.link.addresses6]
     own6 = (address for address in hosts if address in static.prefix)
-    mapped = (address for address in hosts if relay is not None and relay.mappings.to_ipv4(address) is not None)
+    routers = [] if this.link is None else [route.gateway for route in this.link.default6]
+    theirs = (*hosts, *(router for router in routers if isinstance(router, IPv6Address)))
+    mapped = (address for address in theirs if relay is not None and relay.mappings.to_ipv4(address) is not None)
     given = relay.addresses if relay is not None else () if chosen is None else (chosen,)
     own4 = (address for address in given if address in taken.addresses)
     return next((str(address) for address in (*own6, *mapped, *own4)), "")

@@ -8,6 +8,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from clatnm import relay
 from clatnm.errors import ConfigError
@@ -70,6 +72,29 @@ def test_ten_thousand_mappings_take_no_time_to_check() -> None:
     assert len(relay.build(relay.read_mappings(lines, name="eam"), prefix=PREFIX).mappings) == 10_000
 
 
+def a_mapping(numbers: tuple[int, int, int, int]) -> str:
+    """Of 32 IPv4 and 64 IPv6 addresses, so that many overlap."""
+    n4, s4, n6, s6 = numbers
+    return f"192.0.2.{n4 >> s4 << s4}/{32 - s4} 2001:db8::{n6 >> s6 + s4 << s6 + s4:x}/{128 - s4 - s6}"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 31), st.integers(0, 4), st.integers(0, 63), st.integers(0, 2)), min_size=2, max_size=5
+    )
+)
+@example([(0, 4, 0, 0), (16, 2, 4, 0), (4, 0, 32, 0), (7, 0, 33, 0)])
+def test_every_address_of_what_is_accepted_comes_back(numbers: list[tuple[int, int, int, int]]) -> None:
+    try:
+        table = relay.build(told(*map(a_mapping, numbers)), prefix=PREFIX).mappings
+    except ConfigError as error:
+        assert "mapped twice" in str(error) or "overlaps" in str(error)
+        return
+    for address in IPv4Network("192.0.2.0/27"):
+        there = table.to_ipv6(address)
+        assert there is None or table.to_ipv4(there) == address
+
+
 @pytest.mark.parametrize(
     "texts",
     [
@@ -118,6 +143,17 @@ def build(*texts: str, addresses: tuple[str, ...] = ()) -> Callable[[], Relay]:
             "eam:2: 192.0.2.1/32 = 2001:db8:1::7/128 overlaps 10.0.0.0/16 = 2001:db8:1::/112: 10.0.0.7 becomes "
             "2001:db8:1::7, which is 192.0.2.1",
             id="overlap",
+        ),
+        pytest.param(
+            build(
+                "10.0.0.0/28=2001:db8:1::/124",
+                "192.0.2.0/30=2001:db8:1::4/126",
+                "10.0.0.4=2001:db8:9::4",
+                "10.0.0.7=2001:db8:9::7",
+            ),
+            "eam:2: 192.0.2.0/30 = 2001:db8:1::4/126 overlaps 10.0.0.0/28 = 2001:db8:1::/124: 10.0.0.5 becomes "
+            "2001:db8:1::5, which is 192.0.2.1",
+            id="overlap-but-at-its-ends",
         ),
         pytest.param(build("192.0.2.1=2001:db8:46::1"), "eam:1: 2001:db8:46::1/128 and the tran", id="inside-prefix"),
         pytest.param(build("192.0.0.0/16=2001:db8::/32"), "overlap", id="around-prefix"),
