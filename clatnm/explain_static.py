@@ -35,7 +35,8 @@ _WORDS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.NO_CLAT_ADDRESS: (
         "Are its addresses free?",
-        "Addresses that neither this host nor its router has already, by clat-v4-addr, clat-v6-addr, mappings and prefix in {file}",
+        "Addresses that neither this host nor its router has already, by clat-v4-addr, clat-v6-addr, mappings and"
+        " prefix in {file}",
     ),
     Reason.NO_TRANSLATOR: (
         "Is there a way to translate on this machine?",
