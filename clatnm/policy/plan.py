@@ -10,7 +10,6 @@ from clatnm.policy import addressing, drain
 from clatnm.policy.choices import chosen
 from clatnm.policy.draft import Taken, device_of, draft
 from clatnm.policy.drain import Translators
-from clatnm.policy.others import is_own
 from clatnm.policy.prefixes import candidates_for, choose_prefix, plat_states
 from clatnm.policy.static import decide_static
 from clatnm.policy.verdict import Case, case, should_start_clat
@@ -24,7 +23,8 @@ def decide(world: World, now: float) -> tuple[Verdict, ...]:
     """
     taken = Taken.before(world)
     statics = [decide_static(static, world, taken, now) for static in world.settings.statics]
-    uplinks = [chosen(uplink, world.settings) for uplink in world.uplinks if not is_own(uplink.interface, world)]
+    devices = {run.plan.device for run in world.running.values()}
+    uplinks = [chosen(uplink, world.settings) for uplink in world.uplinks if uplink.interface not in devices]
     return (*(_decide(uplink, world, taken, now) for uplink in uplinks), *statics)
 
 
