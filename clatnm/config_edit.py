@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -28,7 +29,7 @@ def set_mode(path: Path, mode: Mode | None, *, backends: tuple[str, ...]) -> boo
     The file is replaced in one step, by one with the same owner and rights. ConfigError: it makes no sense as it is.
     HostError: it cannot be read or written.
     """
-    path = path.resolve()
+    path = target(path)
     text = read(path) or ""
     before = _parsed(text, path, backends)
     if (before.mode if "mode" in before.written else None) is mode:
@@ -39,6 +40,15 @@ def set_mode(path: Path, mode: Mode | None, *, backends: tuple[str, ...]) -> boo
     with reported(path):
         store(path, changed)
     return True
+
+
+def target(path: Path) -> Path:
+    """The file that is meant, where `path` is a link to it: the link stays. HostError: it leads nowhere."""
+    with contextlib.suppress(RuntimeError):  # links in a circle, up to Python 3.12
+        found = path.resolve()
+        if not found.is_symlink():
+            return found
+    raise HostError(f"{path}: {os.strerror(errno.ELOOP)}", errno=errno.ELOOP)
 
 
 def read(path: Path) -> str | None:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.write:
             copy = _store(change)
             print(f"written: {change.path}{f', which was as {copy} is' if copy else ''}")
-            undoing.append(_undoing(change.path, copy))
+            undoing.append(_undoing(change.target, copy))
         else:
             print(f"\n{''.join(_diff(change))}", end="")
     if not changes:
@@ -139,9 +139,10 @@ def _files(directory: Path, uuid: str | None) -> Mapping[Place, Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """A file of ours before and after; `before` is None where there is none."""
+    """A file of ours before and after; `before` is None where there is none. `target`: where `path` leads to."""
 
     path: Path
+    target: Path
     before: str | None
     after: str
     mode: int = 0o644
@@ -150,8 +151,9 @@ class _Change:
 def _program(path: Path, text: str) -> _Change | None:
     from clatnm import config_edit
 
-    before = config_edit.read(path)
-    return None if text == before else _Change(path=path, before=before, after=text, mode=0o755)
+    target = config_edit.target(path)
+    before = config_edit.read(target)
+    return None if text == before else _Change(path=path, target=target, before=before, after=text, mode=0o755)
 
 
 def _change(place: Place, path: Path, keys: Mapping[str, str]) -> _Change | None:
@@ -162,12 +164,13 @@ def _change(place: Place, path: Path, keys: Mapping[str, str]) -> _Change | None
 
     if not keys:
         return None
-    before = config_edit.read(path)
+    target = config_edit.target(path)
+    before = config_edit.read(target)
     if place is Place.STATIC:
         after = _static(path, keys)
     else:
         after = config_edit.with_keys(before or "", keys, path=path, backends=tuple(BACKENDS))
-    return None if after == before else _Change(path=path, before=before, after=after)
+    return None if after == before else _Change(path=path, target=target, before=before, after=after)
 
 
 def _static(path: Path, keys: Mapping[str, str]) -> str:
@@ -209,8 +212,8 @@ def _store(change: _Change) -> Path | None:
     from clatnm import config_edit
 
     with config_edit.reported(change.path):
-        copy = config_edit.keep_copy(change.path) if change.before is not None else None
-        config_edit.store(change.path, change.after, mode=change.mode)
+        copy = config_edit.keep_copy(change.target) if change.before is not None else None
+        config_edit.store(change.target, change.after, mode=change.mode)
     return copy
 
 

@@ -158,3 +158,12 @@ def test_any_text_either_changes_in_its_mode_alone_or_not_at_all(text: str, mode
     except ConfigError:
         return
     assert after.drain_s == before.drain_s
+
+
+def test_link_to_itself_is_one_line(tmp_path: Path) -> None:
+    link = tmp_path / "clatnm.conf"
+    link.symlink_to(link.name)
+    with pytest.raises(HostError) as caught:
+        config_edit.set_mode(link, Mode.NO, backends=BACKENDS)
+    assert str(caught.value) == f"{link}: Too many levels of symbolic links"
+    assert link.is_symlink()

@@ -103,6 +103,33 @@ def test_what_it_wrote_is_taken_back_by_what_it_prints(run: Run, etc: Path, caps
     assert (etc / "clatnm.conf").read_text() == "[clatnm]\nmode = no\n"
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["there", "to-come"])
+def test_link_stays_and_its_target_is_written(
+    run: Run, etc: Path, there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (etc / "real").mkdir(parents=True)
+    real, link = etc / "real" / "of-all.conf", etc / "clatnm.conf"
+    link.symlink_to(real)
+    if there:
+        real.write_text("[clatnm]\nmode = no\n")
+    assert run("--write", text=CLATD) == 0
+    assert link.readlink() == real
+    assert "prefix = " in real.read_text()
+    (undo,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("to take it back: "))
+    subprocess.run(["sh", "-ec", undo.partition(": ")[2]], check=True)
+    assert link.readlink() == real
+    assert real.exists() is there
+    assert not there or real.read_text() == "[clatnm]\nmode = no\n"
+
+
+def test_link_to_itself_is_no_file(run: Run, etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    etc.mkdir()
+    (etc / "clatnm.conf").symlink_to("clatnm.conf")
+    assert run("--write", text=CLATD) == 1
+    assert capsys.readouterr().err == f"error: {etc}/clatnm.conf: Too many levels of symbolic links\n"
+    assert (etc / "clatnm.conf").is_symlink()
+
+
 def test_keys_stand_in_the_order_of_the_lines(run: Run, etc: Path) -> None:
     assert run("--write", text="plat-prefix=64:ff9b::/96\nclat-v6-addr=shared\nv4-defaultroute-mtu=1300\n") == 0
     assert (etc / "clatnm.conf").read_text() == ("[clatnm]\nprefix = 64:ff9b::/96\nclat-v6-addr = shared\nmtu = 1300\n")
