@@ -130,6 +130,9 @@ def _check(wish: Wish, links: Mapping[str, Link]) -> None:
     if edge is not None:
         others = {address: name for name, link in links.items() for address in link.addresses4}
         relay.check_link(edge, links[wish.uplink], others=others)
+        if any(own.address == wish.choices.clat_v6 for own in links[wish.uplink].addresses6):
+            what = f"{wish.choices.clat_v6} is an address of {wish.uplink}, and an Edge Relay shares none"
+            raise ConfigError(what, hint="--clat-v6-addr: one of its own, or none")
     for name, link in links.items():
         if wish.choices.clat_v4 in link.addresses4:
             raise ConfigError(f"{wish.choices.clat_v4} is in use on {name}", hint="choose another --clat-v4-addr")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from clatnm.errors import ConfigError, ParseError
 from clatnm.model import Link, Relay
 from clatnm.proto.eam import EamTable, Mapping, parse_mapping
 
+_END_OF_LINE = re.compile("\r\n?|\n")  # for editors nothing else is one, in a remark
 _MAX_LINE = 200  # characters; the longest mapping has half of that
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
 _NO_HOST4 = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
@@ -50,7 +52,7 @@ def read_mappings(text: str, *, name: str) -> list[Told]:
     """A file of mappings, one a line; `#` begins a comment. ConfigError with `name` and the number of the line."""
     return [
         read_mapping(content, where=f"{name}:{number}")
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(_END_OF_LINE.split(text), start=1)
         if (content := line.partition("#")[0].strip())
     ]
 
@@ -96,7 +98,9 @@ def check_link(relay: Relay, link: Link, *, others: MappingOf[IPv4Address, str])
             raise ConfigError(what, hint="mapped addresses are the translator's alone: map others")
     for service in relay.addresses:
         if service in others:
-            raise ConfigError(f"{service} is in use on {others[service]}", hint="it belongs on the translator's device")
+            raise ConfigError(
+                f"{service} is in use on {others[service]}", hint="only the translator's device may have it"
+            )
 
 
 def _check_each(told: Sequence[Told], prefix: IPv6Network) -> None:

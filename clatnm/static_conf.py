@@ -229,6 +229,8 @@ def _relay(file: _File, choices: Choices, prefix: IPv6Network, routes: list[IPv4
         pair = host_pair(choices.clat_v4, choices.clat_v6)
         file.told.append(Told(mapping=pair, where=file.where("clat-v4-addr")))
         addresses = addresses or [(choices.clat_v4, where)]
+    if choices.address_kind is AddressKind.SHARED:
+        raise _fault(file.where("clat-v6-addr"), "an Edge Relay shares no address", "an address of its own, or auto")
     _check_mapped(addresses, file.told)
     return relay.build(file.told, prefix=prefix, addresses=addresses, routes=routes)
 

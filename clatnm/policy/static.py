@@ -91,7 +91,8 @@ def _in_use(static: Static, this: Case, taken: Taken) -> str:
     """An address that it is to have, or that its prefix stands for, and this host or its router has; "" for none."""
     relay, chosen = static.choices.relay, static.choices.clat_v4
     hosts = [] if this.link is None else [own.address for own in this.link.addresses6]
-    own6 = (address for address in hosts if address in static.prefix)
+    spoken = None if relay is None else static.choices.clat_v6  # a CLAT may share it
+    own6 = (address for address in hosts if address in static.prefix or address == spoken)
     routers = [] if this.link is None else [route.gateway for route in this.link.default6]
     theirs = (*hosts, *(router for router in routers if isinstance(router, IPv6Address)))
     mapped = (address for address in theirs if relay is not None and relay.mappings.to_ipv4(address) is not None)

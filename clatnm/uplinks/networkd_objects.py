@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _INTERNAL = frozenset({"dummy", "ifb", "nlmon", "vcan"})
 _RESOLVER_SOURCES = ("DHCPv6", "NDisc", "DHCPv4", "static")
 _NO_DHCP4 = frozenset({"", "no", "n", "false", "f", "off", "0", "none", "ipv6", "v6"})
 _COMMENTS = ("#", ";")
+_END_OF_LINE = re.compile("\r\n?|\n|\0")  # as systemd has it; other separators may be in a comment
 _NAMESPACE = uuid.UUID("6b5b5ca6-5b4d-5b0e-9a3f-1f6d1d0d5c86")
 _MAC_BYTES = 6
 
@@ -221,7 +223,7 @@ class _OwnSection:
                 return
             field, meaning = config.setting(key, value, backends=self._backends)
         except ConfigError as error:
-            self.problems.append(f"{place}: [{SECTION}] {error.what} is ignored ({error.hint})")
+            self.problems.append(f"{place}: [{SECTION}] {error.what}; ignored ({error.hint})")
             if key == _MODE:
                 self._bad_modes.append(ToldMode(source=place, text=value, mode=None, fault=error.what))
             return
@@ -268,7 +270,7 @@ def settings_from(files: Iterable[tuple[str, str]], *, backends: tuple[str, ...]
 def assignments(text: str) -> Iterator[tuple[int, str, str, str]]:
     """(number, section, key, value) of each line of a systemd configuration file, in order (systemd.syntax(7))."""
     section, begun, first = "", "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_END_OF_LINE.split(text), 1):
         bare = line.strip()
         if bare.startswith(_COMMENTS):
             continue

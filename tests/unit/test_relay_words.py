@@ -50,6 +50,14 @@ def test_line_of_any_length_is_told_shortly(text: str) -> None:
     assert len(caught.value.what) < 300
 
 
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x85", "\u2028"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_where_editors_end_them(odd: str, end: str) -> None:
+    text = end.join((f"# a remark{odd}of two parts", "192.0.2.1 2001:db8:1::1", ""))
+    (entry,) = relay.read_mappings(text, name="eam")
+    assert (str(entry), entry.where) == ("192.0.2.1/32 = 2001:db8:1::1/128", "eam:2")
+
+
 def test_relay_has_what_was_told() -> None:
     built = relay.build(
         told("192.0.2.1=2001:db8:1::1"),

@@ -132,6 +132,12 @@ MISTAKES: dict[str, tuple[str, int, str, str]] = {
     "clat-v4": ("clat-v4-addr = 300.1.1.1\n", 4, "'300.1.1.1' is no IPv4 address", "192.0.0.1"),
     "clat-v6": ("clat-v6-addr = fe80::1\n", 4, "no translator can have the address fe80::1", "dedicated"),
     "clat-v6-in-prefix": ("clat-v6-addr = 2001:db8:46::1\n", 4, "2001:db8:46::1 lies in the prefix", "uplink"),
+    "relay-that-shares": (
+        "clat-v6-addr = shared\n[eam]\n192.0.2.1 = 2001:db8:1::1\n",
+        4,
+        "an Edge Relay shares no address",
+        "its own",
+    ),
     "backend": ("backend = magic\n", 4, "unknown backend 'magic'", "one of: auto, ebpf, tun"),
     "address": ("addresses = 192.0.2.1, x\n", 4, "'x' is no IPv4 address", "commas"),
     "no-address": ("addresses =\n", 4, "'addresses' has no value", FORM),

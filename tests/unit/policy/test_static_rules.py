@@ -119,6 +119,11 @@ IN_USE: dict[str, tuple[Static, Link, str]] = {
         a_link("eth0", ipv6=("fe80::5/64", "2001:db8:a::c000:201/64")),
         "2001:db8:a::c000:201",
     ),
+    "relay-speaks-with-the-hosts-own": (
+        a_static(relay=SOME, clat_v6=IPv6Address("2001:db8:a::5")),
+        a_link("eth0", ipv6=("fe80::5/64", "2001:db8:a::5/64")),
+        "2001:db8:a::5",
+    ),
     "mapped-address-is-the-routers": (
         a_static(relay=SOME),
         a_link("eth0", default6=(a_route6(gateway="2001:db8:a::c000:201"),)),

@@ -238,7 +238,7 @@ def test_mode_that_is_none_is_told_and_ignored() -> None:
         ("b.conf:3", "sometimes", None),
     ]
     (problem,) = settings.problems
-    assert problem == "b.conf:3: [X-Clatnm] mode 'sometimes' is unknown is ignored (one of: auto, force, no)"
+    assert problem == "b.conf:3: [X-Clatnm] mode 'sometimes' is unknown; ignored (one of: auto, force, no)"
 
 
 EVERY_KEY = """\
@@ -333,10 +333,16 @@ def test_ipv4_is_disabled_where_no_file_asks_for_it(lines: str, disabled: bool) 
 
 @given(st.text())
 def test_any_text_is_taken_for_a_file(text: str) -> None:
-    lines = len(text.splitlines())
+    lines = 1 + sum(map(text.count, "\r\n\0"))
     for number, _, key, value in assignments(text):
         assert (key, value) == (key.strip(), value.strip())
         assert 1 <= number <= lines
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x85", "\u2028"])
+def test_comment_goes_on_behind_what_is_no_end_of_line(odd: str) -> None:
+    text = f"[X-Clatnm]\r\n# not yet:{odd}Mode=no\r\nDrain=7\r\n"
+    assert list(assignments(text)) == [(3, "X-Clatnm", "Drain", "7")]
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8))
