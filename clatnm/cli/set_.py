@@ -108,11 +108,16 @@ def _not_networkmanagers(connection: str) -> str:
     try:
         answer = asyncio.run(service.ask("Status"))
         with understood():
-            told = json.loads(answer)["connections"]
+            everything = json.loads(answer)
+            told = everything["connections"]
+            static = any(connection in (item["name"], item["uuid"]) for item in everything.get("static", ()))
             meant = [item for item in told if connection in (item["interface"], item["name"], item["uuid"])]
             others = {str(item["uuid"]) for item in meant if item["manager"] != "NetworkManager"}
     except BusError:
         return ""
+    if static and not meant:
+        hint = "it runs while its file is in static.d: see clatnm-static.conf(5)"
+        raise ConfigError(f"'{connection}' is a static translator, which has no mode", hint=hint)
     key = others.pop() if len(meant) == len(others) == 1 else ""
     return "" if "/" in key else key  # it becomes the name of a file
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -105,25 +105,31 @@ async def _subjects(
     wanted: str | None, world: World | None, at: float, managers: Mapping[str, str], machine: Machine
 ) -> list[Subject]:
     links = world.links if world is not None else await asyncio.to_thread(_links)
-    verdicts = [v for v in decide(world, at) if not v.uplink.static] if world is not None else []
+    decided = decide(world, at) if world is not None else ()
+    verdicts = [verdict for verdict in decided if not verdict.uplink.static]
+    statics = [verdict for verdict in decided if verdict.uplink.static]
     if wanted is not None:
         asked = [verdict for verdict in verdicts if wanted in names(verdict)]
         loose = [wanted] if not asked and wanted in links else []
         if not asked and not loose:
+            if any(wanted in names(static) for static in statics):
+                hint = f"clatnm doctor looks at all of them; or: clatnm explain {shlex.quote(wanted)}"
+                raise ConfigError(f"'{wanted}' is a static translator, not a connection", hint=hint)
             raise ConfigError(f"there is no active connection '{wanted}'", hint="see: clatnm status; or its interface")
     else:
         asked = [v for v in verdicts if world is not None and case(v.uplink, None, world, at).uplink_itself]
-        loose = [] if asked else sorted(link.name for link in links.values() if _leads_on(link))
+        by_file = {static.uplink.interface for static in statics}  # is not meant to be a connection
+        loose = [] if asked else sorted(link.name for link in links.values() if _leads_on(link, but=by_file))
     subjects = [_of_verdict(verdict, world, at, machine) for verdict in asked if world is not None]
     for name in loose:
         subjects.append(await _of_link(links[name], decided=world is not None, managers=managers, machine=machine))
     return subjects
 
 
-def _leads_on(link: Link) -> bool:
+def _leads_on(link: Link, *, but: Collection[str]) -> bool:
     """Whoever has no connection might mean this one."""
     ours = link.name == "lo" or link.name.startswith(DEVICE_PREFIX) or link.kind in TUNNEL_KINDS
-    return not ours and bool(link.default6 or link.default4)
+    return not ours and link.name not in but and bool(link.default6 or link.default4)
 
 
 def _links() -> Mapping[str, Link]:

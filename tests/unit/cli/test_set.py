@@ -139,6 +139,18 @@ def test_connection_that_is_not_one_elsewhere_stays_a_mistake(
     assert not (etc / "connections.d").exists()
 
 
+@pytest.mark.parametrize("word", ["web", "static.d/web"])
+def test_static_translator_is_said_to_be_one(
+    comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    comes_of_it(NOT_THERE)
+    static = {"interface": "eth0", "name": "web", "uuid": "static.d/web", "manager": None}
+    daemon_says(monkeypatch, json.dumps({"connections": [], "static": [static]}))
+    assert main(["set", word, "no"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: '{word}' is a static translator, which has no mode (")
+
+
 def test_mistake_is_the_same_where_no_daemon_runs(
     comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
