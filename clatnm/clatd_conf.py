@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from clatnm.clatd_rules import DEFAULT_V4, MEANT_EMPTY, RULES, STATIC_RULES, Becomes, Given, Place, Said
 from clatnm.errors import ConfigError
 
+_MAX_TOLD = 200  # characters of a mistake; values can be of any length
 _IGNORED = re.compile(r"\s*(;|#|//|$)")
 _SETTING = re.compile(r"\s*([\w-]+)\s*=\s*(.*?)\s*$", re.ASCII)
 
@@ -105,4 +106,5 @@ def _said(line: Line, last: Mapping[str, Line], given: Given, source: str) -> Sa
     try:
         return rule(line.value, given)
     except ConfigError as error:
-        raise ConfigError(f"{source}:{line.number}: {line.key}: {error.what}", hint=error.hint) from None
+        what = error.what if len(error.what) <= _MAX_TOLD else f"{error.what[:_MAX_TOLD]}…"
+        raise ConfigError(f"{source}:{line.number}: {line.key}: {what}", hint=error.hint) from None

@@ -247,6 +247,14 @@ def test_mistake_is_told_with_its_line(line: str, what: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["plat-prefix", "plat-fallback-prefix", "clat-v4-addr", "clat-v6-addr", "clat-dev"])
+def test_value_of_any_length_is_told_shortly(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        imported(f"{key}={'9' * 5000}\n")
+    assert caught.value.what.startswith(f"clatd.conf:1: {key}: '999")
+    assert len(str(caught.value)) < 400
+
+
 def test_mistake_in_another_line_is_told_as_that_line_s() -> None:
     with pytest.raises(ConfigError) as caught:
         imported("v4-conncheck-enable=no\nv4-defaultroute-replace=maybe\n")
