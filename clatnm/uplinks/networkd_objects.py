@@ -38,6 +38,7 @@ _INTERNAL = frozenset({"dummy", "ifb", "nlmon", "vcan"})
 _RESOLVER_SOURCES = ("DHCPv6", "NDisc", "DHCPv4", "static")
 _NO_DHCP4 = frozenset({"", "no", "n", "false", "f", "off", "0", "none", "ipv6", "v6"})
 _COMMENTS = ("#", ";")
+_MAX_TOLD = 200  # characters of a mistake; values can be of any length
 _END_OF_LINE = re.compile("\r\n?|\n|\0")  # as systemd has it; other separators may be in a comment
 _NAMESPACE = uuid.UUID("6b5b5ca6-5b4d-5b0e-9a3f-1f6d1d0d5c86")
 _MAC_BYTES = 6
@@ -223,9 +224,10 @@ class _OwnSection:
                 return
             field, meaning = config.setting(key, value, backends=self._backends)
         except ConfigError as error:
-            self.problems.append(f"{place}: [{SECTION}] {error.what}; ignored ({error.hint})")
+            what = _shortly(error.what)
+            self.problems.append(f"{place}: [{SECTION}] {what}; ignored ({error.hint})")
             if key == _MODE:
-                self._bad_modes.append(ToldMode(source=place, text=value, mode=None, fault=error.what))
+                self._bad_modes.append(ToldMode(source=place, text=_shortly(value), mode=None, fault=what))
             return
         if key == _MODE:
             self._mode = ToldMode(source=f"[{SECTION}] at {place}", text=value, mode=meaning)
@@ -242,6 +244,10 @@ class _OwnSection:
 
     def settings(self) -> Settings | None:
         return Settings(written=frozenset(self._given), **self._given) if self._given else None
+
+
+def _shortly(text: str) -> str:
+    return text if len(text) <= _MAX_TOLD else f"{text[:_MAX_TOLD]}…"
 
 
 def settings_from(files: Iterable[tuple[str, str]], *, backends: tuple[str, ...] = ()) -> FileSettings:

@@ -339,6 +339,15 @@ def test_any_text_is_taken_for_a_file(text: str) -> None:
         assert 1 <= number <= lines
 
 
+@pytest.mark.parametrize("line", [f"Mode={'x' * 5000}", f"{'x' * 5000}=1", f"Prefix={'9' * 5000}"])
+def test_mistake_of_any_length_is_told_shortly(line: str) -> None:
+    found = settings_from([("a.network", f"[X-Clatnm]\n{line}\n")], backends=("tun",))
+    (problem,) = found.problems
+    assert problem.startswith("a.network:2: [X-Clatnm] ")
+    assert problem.partition("; ignored")[0].endswith("…")
+    assert all(len(told.text) + len(told.fault) < 500 for told in found.told_modes)
+
+
 @pytest.mark.parametrize("odd", ["\f", "\v", "\x85", "\u2028"])
 def test_comment_goes_on_behind_what_is_no_end_of_line(odd: str) -> None:
     text = f"[X-Clatnm]\r\n# not yet:{odd}Mode=no\r\nDrain=7\r\n"
