@@ -71,6 +71,17 @@ def test_device_is_where_its_uplink_is(joined: Joined) -> None:
         assert firewalld.zone(DEVICE) == ""
 
 
+def test_device_leaves_its_zone_after_a_reload_too(joined: Joined) -> None:
+    with Firewalld(joined.host) as firewalld:
+        in_zone(firewalld, "public")
+        firewalld.cmd("--zone=work", f"--change-interface={UPLINK}")
+        in_zone(firewalld, "work")
+        firewalld.cmd("--reload")
+        in_zone(firewalld, firewalld.zone(UPLINK) or "public")
+        assert joined.daemon.stop() == 0
+        assert firewalld.zone(DEVICE) == ""
+
+
 def test_firewall_whose_default_is_to_drop_is_no_obstacle(joined: Joined) -> None:
     host = joined.host
     with Firewalld(host) as firewalld:
