@@ -42,7 +42,7 @@ def test_settings_in_a_drop_in_hold_at_once(clean_lab: Lab, networkd: Networkd, 
     eventually(lambda: told() == ("static", OTHER, "tun"), message="the settings of the drop-in hold")
     clat.ping(clean_lab.host)
     (warning,) = [line for line in daemon.log().splitlines() if "X-Clatnm" in line]
-    assert f"{DROP_IN}:4: [X-Clatnm] 'perhaps' is neither yes nor no is ignored" in warning
+    assert f"{DROP_IN}:4: [X-Clatnm] 'perhaps' is neither yes nor no; ignored" in warning
     networkd.write(DROP_IN, "[X-Clatnm]\nPrefix=\nMode=no\n")
     clat.wait_off(daemon, "opted-out")
     assert f"{DROP_IN}:3" in clean_lab.host.clatnm("explain", "up0").stdout
