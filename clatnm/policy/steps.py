@@ -41,6 +41,7 @@ def diff(running: Mapping[str, Running], plans: Iterable[Plan]) -> tuple[Step, .
         else:
             stops.append(Stop(plan=now.plan))
     going = {step.plan.key for step in stops}
+    rest = [step for step in rest if not (step.plan.static and _frees(step.plan, running, going))]
     rest.extend(Start(plan=plan) for plan in goal.values() if not _in_the_way(plan, running, going))
     return (*stops, *rest)
 
@@ -54,10 +55,15 @@ def _in_the_way(plan: Plan, running: Mapping[str, Running], going: Collection[st
         leaves = key in going or run.state is RunState.STOPPING
         if run.plan.owner == plan.owner and (leaves or run.state is not RunState.ON):
             return True
-        # What one has stood for, another one may stand for now: it goes by another file's name.
-        if leaves and run.plan.static and plan.static and run.plan.interface == plan.interface:
-            return True
-    return False
+    return bool(plan.static) and _frees(plan, running, going)
+
+
+def _frees(plan: Plan, running: Mapping[str, Running], going: Collection[str]) -> bool:
+    """A static translator leaves the uplink: what it has stood for, another file may have for `plan` now."""
+    return any(
+        run.plan.static and run.plan.interface == plan.interface and (key in going or run.state is RunState.STOPPING)
+        for key, run in running.items()
+    )
 
 
 def wake_at(world: World, now: float) -> float | None:

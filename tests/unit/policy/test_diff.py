@@ -130,6 +130,19 @@ def test_device_is_not_made_before_another_owner_has_given_it_up() -> None:
     assert diff({}, [static]) == (Start(plan=static),)
 
 
+@pytest.mark.parametrize("state", [RunState.ON, RunState.STOPPING])
+def test_static_translator_takes_over_mappings_only_when_they_are_free(state: RunState) -> None:
+    """The mappings of a file that is gone may be in another one now, whose translator goes on."""
+    stays, gone = (replace(PLAN, static=name, device=f"clat-s-{name}") for name in "ab")
+    more = replace(stays, metric=stays.metric + 1)
+    elsewhere = replace(gone, interface="eth9")
+    running = {**run_all(stays), **run_all(gone, state=state)}
+    assert [type(step) for step in diff(running, [more])] == ([Stop] if state is RunState.ON else [])
+    assert diff(run_all(stays), [more]) == (Update(old=stays, plan=more),)
+    beside = {**run_all(stays), **run_all(elsewhere, state=state)}
+    assert Update(old=stays, plan=more) in diff(beside, [more])
+
+
 def test_static_translator_waits_for_one_that_leaves_its_uplink() -> None:
     """They may have the same mapped addresses: a file has another name."""
     old, new = (replace(PLAN, static=name, device=f"clat-s-{name}") for name in "ab")
