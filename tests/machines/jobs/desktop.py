@@ -17,6 +17,8 @@ from tests.machines.payload import REPO
 from tests.machines.systemd_place import PROFILE, UPLINK, USER, Place
 
 UNIT = "clatnm-notify.service"
+_FIRST_WITH_NAMESPACES = 254
+"""The first systemd that makes namespaces for a user's service which did not ask for a user namespace."""
 _BY_IT = f"_SYSTEMD_USER_UNIT={UNIT}"
 WORKS = "IPv4 works here through NAT64"
 # A notification service that takes the specification at its word, and says what it is asked for.
@@ -100,13 +102,13 @@ def notifies_in_its_sandbox(session: Session) -> None:
     session.systemctl("start", UNIT)
     eventually(lambda: session.said() == [f"Notify 1 {WORKS}"], message="it is told")
     assert session.property("ActiveState") == "active", session.report()
-    status = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{session.property('MainPID')}/status").read_text().splitlines()
-        if ":\t" in line
-    )
+    process = Path(f"/proc/{session.property('MainPID')}")
+    status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), status
     assert int(status["CapEff"], 16) == 0
+    if int(session.systemctl("--version").split()[1]) >= _FIRST_WITH_NAMESPACES:
+        options = {fields[4]: fields[5] for fields in map(str.split, (process / "mountinfo").read_text().splitlines())}
+        assert "ro" in options["/"].split(","), options
     assert (session.runtime / "clatnm-notify/told.json").exists(), session.log()
 
 
