@@ -35,6 +35,7 @@ from clatnm.metrics.listener import Listener
 from clatnm.model import RunState, Settings, Verdict, World
 from clatnm.notify import notify, watched_every_s
 from clatnm.observer import Observer
+from clatnm.policy.others import is_own
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, trying, wake_at, wanted
 from clatnm.recorder import Recorder
@@ -265,7 +266,8 @@ class Daemon:
         # Decided anew: what routers repeat is no reason to look, but to be told it is.
         asked = [v for v in decide(world, now) if connection in status.names(v)]
         if not asked and connection in world.links:
-            return json.dumps([unfollowed(connection, self._observer.manager_of(connection))])
+            manager, own = self._observer.manager_of(connection), is_own(connection, world)
+            return json.dumps([unfollowed(connection, manager, own=own)])
         statics = {static.key: static for static in world.settings.statics}
         told = []
         for verdict in asked:

@@ -141,9 +141,9 @@ _IDLE = (
 _UNUSED = ("{manager} manages it, but not as a connection of its own", "Nothing: ask about the one it is a part of.")
 
 
-def unfollowed(interface: str, manager: str) -> dict[str, Any]:
-    """`explanation` for an interface that is no connection; `manager` has it, "" if nobody has."""
-    if interface.startswith(DEVICE_PREFIX):
+def unfollowed(interface: str, manager: str, *, own: bool = False) -> dict[str, Any]:
+    """`explanation` for an interface that is no connection; `manager` has it, "" if nobody has; `own`: it is ours."""
+    if own or interface.startswith(DEVICE_PREFIX):
         words = _OUR_OWN
     elif interface == "lo":
         words = _LOOPBACK

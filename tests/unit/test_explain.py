@@ -298,3 +298,7 @@ def test_interface_without_a_connection_is_explained(interface: str, manager: st
     text = explain.as_text(found).splitlines()
     assert text[0].startswith(f"{interface} has no CLAT: ")
     assert text[-1].strip() == found["change"]
+
+
+def test_device_of_ours_with_another_name_is_no_idle_one() -> None:
+    assert "made by clatnm" in explain.unfollowed("clat", "NetworkManager", own=True)["explanation"]
