@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.doctor_faults import FAULTS, Fault
+from tests.e2e.doctor_acts import Fault
+from tests.e2e.doctor_faults import FAULTS
 from tests.e2e.doctor_scene import Scene
 from tests.lab.firewalld import Firewalld
 from tests.lab.lab import Lab
