@@ -78,13 +78,13 @@ class Daemon:
 
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
+        self._catch_signals()  # first, or one meanwhile would end us
         self._settings = config.load(self._config_dir, backends=tuple(BACKENDS))
         self._tell_missing(before=None)
         self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set, backends=tuple(BACKENDS))
         await clean_first(self._host)
         spare = Spare()
-        self._catch_signals()
         bus = asyncio.ensure_future(self._keep_bus())
         bus.add_done_callback(lambda _: self._stop())
         reading = asyncio.ensure_future(self._keep_reading())

@@ -23,6 +23,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Stay until SIGTERM or SIGINT."""
     import asyncio
     import faulthandler
+    import signal
+
+    # Nothing has been read yet, so there is nothing to read again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     from clatnm import log
     from clatnm.daemon import Daemon

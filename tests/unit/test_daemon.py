@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import signal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from clatnm import daemon
 from clatnm.errors import BusError
 from clatnm.model import Settings
 from tests.unit.aio import settle
@@ -75,6 +79,25 @@ def test_watchdog_hears_of_a_daemon_that_has_nothing_to_do(stage: Stage) -> None
 
     stage.settings = Settings(plat_check=False)
     play(scene, stage)
+
+
+def test_hangup_while_it_starts_is_a_reload(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    async def scene(stage: Stage) -> None:
+        await settle()
+        assert "configuration read again" in caplog.text
+
+    monkeypatch.setattr(daemon, "clean_first", hang_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with caplog.at_level(logging.INFO):
+            play(scene, stage)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # When it looks
