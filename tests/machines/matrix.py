@@ -31,7 +31,7 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
     "kernels": (_OLDEST, *_NATIVE),
-    "desktop": (_NATIVE[0], _NATIVE[1]),
+    "desktop": (_NATIVE[0],),
     "wifi": (_NATIVE[0], _NATIVE[2]),  # the other one joins in `wifi_mixed` and `wifi_roam`
 }
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
