@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from clatnm.cli.main import parser
 from clatnm.words import Mode
 
+TEMPLATES = Path(__file__).resolve().parents[1] / "packaging/completions"
+"""What does not depend on the verbs; `@NAME@` stands for what does."""
 MODES = tuple(sorted(mode.value for mode in Mode))
 CONNECTIONS, INTERFACES, FILES, DIRECTORIES, WORDS, ANYTHING = (
     "connections",
@@ -127,96 +129,6 @@ def _value(action: argparse.Action, *, own: bool) -> Value:
     return Value(KINDS.get(title, ANYTHING), (), title)
 
 
-# bash
-
-BASH = r"""# bash completion for clatnm; made by tools/completions.py
-
-_clatnm_names() {
-    @NAMES@
-}
-
-# Offers the lines of the input that begin as the word does, so quoted that they stay one word and run nothing.
-_clatnm_offer() {
-    local line typed=$cur quote=
-    case $cur in
-    [\"\']*) quote=${cur:0:1} typed=${cur:1} ;;
-    *) typed=${cur//\\/} ;;
-    esac
-    while IFS= read -r line; do
-        [[ $line == "$typed"* ]] || continue
-        if [[ -z $quote ]]; then
-            printf -v line %q "$line"
-        elif [[ $line == *[\\\"\'\`\$\!]* ]]; then
-            continue
-        fi
-        # What stands before a colon, bash has finished with.
-        [[ -n $quote || $cur != *:* || $COMP_WORDBREAKS != *:* ]] || line=${line#"${cur%"${cur##*:}"}"}
-        COMPREPLY+=("$line")
-    done
-}
-
-_clatnm_give() {
-    case $1 in
-    connections) _clatnm_offer < <(_clatnm_names) ;;
-    interfaces) _clatnm_offer < <(command ls /sys/class/net 2>/dev/null) ;;
-    files)
-        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
-        compopt -o filenames 2>/dev/null
-        ;;
-    directories)
-        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
-        compopt -o filenames 2>/dev/null
-        ;;
-    words) _clatnm_offer < <(printf '%s\n' "${@:2}") ;;
-    esac
-}
-
-_clatnm() {
-    local line=${COMP_LINE:0:COMP_POINT} word words=() cur before verb place=0 i
-    COMPREPLY=()
-    # bash breaks words at colons and equals signs, too: 64:ff9b::/96 is one here.
-    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
-        if [[ ${#words[@]} -eq 0 || $line == [[:blank:]]* ]]; then
-            line=${line#"${line%%[![:blank:]]*}"}
-            words+=("$word")
-        else
-            words[-1]+=$word
-        fi
-        line=${line#"$word"}
-    done
-    if ((${#words[@]} == 2)); then
-        cur=${words[1]}
-        _clatnm_give words @TOP@
-        return
-    fi
-    cur=${words[-1]} before=${words[-2]} verb=${words[1]}
-    if [[ $cur == --*=* ]]; then
-        before=${cur%%=*} cur=${cur#*=}
-    elif [[ $cur == -* ]]; then
-        case $verb in
-@OPTIONS@
-        esac
-        return
-    fi
-    case "$verb $before" in
-@VALUES@
-    esac
-    for ((i = 2; i < ${#words[@]} - 1; i++)); do
-        case "$verb ${words[i]}" in
-@TAKING@
-        *" -"?*) ;;
-        *) ((place += 1)) ;;
-        esac
-    done
-    case "$verb $place" in
-@PLACES@
-    esac
-}
-
-complete -F _clatnm clatnm
-"""
-
-
 def bash(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
     """A script for bash 4.3 or newer; bash-completion finds it by its name, but is not needed."""
     taking = [(f'"{verb.name} {name}"', value) for verb in verbs for name, value in verb.taking]
@@ -228,7 +140,7 @@ def bash(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
     )
     options = (f"        {verb.name}) _clatnm_give words {' '.join(verb.names)} ;;" for verb in verbs)
     return _filled(
-        BASH,
+        "bash",
         NAMES=NAMES,
         TOP=" ".join([*(verb.name for verb in verbs), *(name for option in top for name in option.names)]),
         OPTIONS="\n".join(options),
@@ -248,46 +160,6 @@ def _bash_words(value: Value) -> str:
     return " ".join([value.kind, *(_quoted(word) for word in value.words)])
 
 
-# zsh
-
-ZSH = r"""#compdef clatnm
-# made by tools/completions.py
-
-_clatnm_connections() {
-    local -a told
-    told=(${(f)"$(@NAMES@)"})
-    _wanted connections expl connection compadd -a told
-}
-
-_clatnm_interfaces() {
-    _wanted interfaces expl interface compadd -- /sys/class/net/*(N:t)
-}
-
-_clatnm() {
-    local curcontext=$curcontext state line expl
-    local -a verbs
-    typeset -A opt_args
-    verbs=(
-@VERBS@
-    )
-    _arguments -C \
-@TOP@
-        '1: :->verb' \
-        '*:: :->rest' && return
-    case $state in
-    verb) _describe -t commands command verbs ;;
-    rest)
-        case $words[1] in
-@CASES@
-        esac
-        ;;
-    esac
-}
-
-_clatnm "$@"
-"""
-
-
 def zsh(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
     """A function for a directory of `fpath`, to be named `_clatnm`."""
     cases = []
@@ -299,7 +171,7 @@ def zsh(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
         specs = [_quoted(spec) for spec in (*_zsh_specs(verb.options), *places)]
         cases.append(f"        {verb.name}) _arguments {' '.join(specs)} ;;")
     return _filled(
-        ZSH,
+        "zsh",
         NAMES=NAMES,
         VERBS="\n".join(f"        {_quoted(f'{verb.name}:{verb.text}')}" for verb in verbs),
         TOP="\n".join(f"        {_quoted(spec)} \\" for spec in _zsh_specs(top, alone=True)),
@@ -329,44 +201,6 @@ def _zsh_action(value: Value) -> str:
     }[value.kind]
 
 
-# fish
-
-FISH = r"""# fish completion for clatnm; made by tools/completions.py
-
-function __clatnm_names
-    @NAMES@
-end
-
-# Whether the word to come belongs to a verb: __clatnm_at VERB [PLACE [OPTIONS THAT TAKE A VALUE...]]
-function __clatnm_at --argument-names verb wanted
-    set -l words (commandline -opc)
-    test "$words[2]" = "$verb"; or return 1
-    test (count $argv) -gt 1; or return 0
-    set -l place 0
-    set -l value 0
-    for word in $words[3..-1]
-        if test $value = 1
-            set value 0
-        else if contains -- $word $argv[3..-1]
-            set value 1
-        else if not string match -q -- '-?*' $word
-            set place (math $place + 1)
-        end
-    end
-    test $value = 0; and begin
-        test "$wanted" = '*'; or test "$wanted" = $place
-    end
-end
-
-function __clatnm_first
-    test (count (commandline -opc)) -eq 1
-end
-
-complete -c clatnm -f
-@LINES@
-"""
-
-
 def fish(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
     """A script for a directory of `fish_complete_path`, to be named `clatnm.fish`."""
     lines = [_fish_option("__clatnm_first", option) for option in top]
@@ -378,7 +212,7 @@ def fish(top: tuple[Option, ...], verbs: tuple[Verb, ...]) -> str:
             condition = f"__clatnm_at {verb.name} {_quoted(number)} {taking}".rstrip()
             lines.append(f"complete -c clatnm -n {_fish_quoted(condition)} {_fish_given(value)}")
     # In its quotes, too, a backslash needs one.
-    return _filled(FISH, NAMES=NAMES.replace("\\", "\\\\"), LINES="\n".join(lines))
+    return _filled("fish", NAMES=NAMES.replace("\\", "\\\\"), LINES="\n".join(lines))
 
 
 def _fish_option(condition: str, option: Option) -> str:
@@ -407,7 +241,8 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _filled(template: str, **parts: str) -> str:
+def _filled(shell: str, **parts: str) -> str:
+    template = (TEMPLATES / f"clatnm.{shell}.in").read_text(encoding="utf-8")
     for name, text in parts.items():
         template = template.replace(f"@{name}@", text)
     return template
