@@ -11,7 +11,7 @@ from clatnm.journal import Decision
 from clatnm.model import Reason, Static, Verdict, World
 from clatnm.policy.static import case_of, has_default_route, rules
 from clatnm.policy.verdict import Case
-from clatnm.status import EXPLANATIONS
+from clatnm.status import explanation_of
 
 # Reason → what is asked, and what would make the answer another one. `{file}` is the translator's own, `{uplink}` its
 # interface.
@@ -57,7 +57,7 @@ def static_explanation(
         "static": True,
         "state": state,
         "reason": str(reason) if reason else None,
-        "explanation": EXPLANATIONS[reason] if reason else "its file wants it, and its uplink has IPv6",
+        "explanation": explanation_of(verdict) or "its file wants it, and its uplink has IPv6",
         "change": _change(static, reason),
         "questions": _questions(static, reason),
         "evidence": _evidence(static, case_of(static, world, now), verdict.evidence.get("in-use", ""), now),

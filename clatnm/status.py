@@ -64,8 +64,15 @@ def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
         origin = f"on {plan.interface}" if static else f"from {verdict.candidate.source}"
         what = f"{translator} up, {plan.prefix} {origin}, {plan.backend}, {start_ms:.0f} ms"
         return f"{where}: {what} {verdict.line()}"
-    why = EXPLANATIONS[verdict.reason] if verdict.reason else state_of(run)
+    why = explanation_of(verdict) or state_of(run)
     return f"{where}: no {translator}, {why} {verdict.line()}"
+
+
+def explanation_of(verdict: Verdict) -> str | None:
+    """Why there is none, for people; None: there is to be one."""
+    if verdict.reason is Reason.NO_CLAT_ADDRESS and "in-use" in verdict.evidence:
+        return f"this host or its router has {verdict.evidence['in-use']}, which would be the translator's"
+    return EXPLANATIONS[verdict.reason] if verdict.reason else None
 
 
 def gone_line(owner: str) -> str:
@@ -88,7 +95,7 @@ def connection(
         "mode": None if uplink.static else str(verdict.mode),
         "state": state_of(run),
         "reason": str(verdict.reason) if verdict.reason else None,
-        "explanation": EXPLANATIONS[verdict.reason] if verdict.reason else None,
+        "explanation": explanation_of(verdict),
         "evidence": dict(verdict.evidence),
         "prefix": None,
         "translator": None,

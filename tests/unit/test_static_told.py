@@ -65,6 +65,13 @@ def test_log_tells_its_life() -> None:
     ]
 
 
+def test_address_that_is_in_use_is_named_in_words() -> None:
+    verdict = decided(with_static(WEB, links=(a_link("lo", index=1, ipv4=("192.0.2.1",)), a_link("eth0"))))
+    why = "this host or its router has 192.0.2.1, which would be the translator's"
+    assert status.log_line(verdict, None, start_ms=0.0).startswith(f"static.d/web: no translator, {why} [")
+    assert status.connection(verdict, None, None, counters={}, now=NOW)["explanation"] == why
+
+
 def text_of(world: World, run: Running | None, retry: Retry | None = None) -> list[str]:
     told = status.connection(decided(world), run, retry, counters={}, now=NOW)
     assert json.loads(json.dumps(told)) == told
