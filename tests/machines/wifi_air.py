@@ -24,7 +24,7 @@ from tests.machines.here import ThisGuest, journal
 
 PASSPHRASE = "correct horse"
 WPA2, WPA3 = "WPA-PSK", "SAE"
-_HANDSHAKE_S = 15.0
+_HANDSHAKE_S, _JOIN_S = 15.0, 120.0
 JOINED, IDLE = 100, 30
 """Of NMDeviceState: activated, disconnected."""
 _CHANNEL_MHZ = {1: 2412, 6: 2437, 11: 2462}
@@ -74,7 +74,13 @@ class Laptop(ThisGuest):
 
         eventually(listed, timeout_s=_SCAN_S, message=f"{station} finds {point.ssid}")
         connect = ("device", "wifi", "connect", point.ssid, "password", PASSPHRASE, "ifname", station)
-        self.nmcli("-w", "90", *connect)
+
+        def connected() -> bool:
+            # A guest that is late for the handshake is told that its password is wrong.
+            self.nmcli("-w", "90", *connect)
+            return True
+
+        eventually(connected, timeout_s=_JOIN_S, message=f"{station} joins {point.ssid}")
 
     def roam(self, station: str, point: AccessPoint) -> None:
         """Tell the supplicant to go to another access point of the same network name; returns when it has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import select
 import socket
 import struct
@@ -35,30 +36,19 @@ def ipv4_works(laptop: Laptop) -> None:
 
 @dataclass
 class Asked:
-    """When the questions of one kind went out, and which of them were answered. Times are CLOCK_MONOTONIC seconds."""
+    """When the questions of one kind went out, which of them were answered, and when. Times are CLOCK_MONOTONIC
+    seconds."""
 
     family: int
     address: str
     sent: list[float] = field(default_factory=list)
     answered: set[int] = field(default_factory=set)
+    heard: list[float] = field(default_factory=list)
 
     def outage_s(self) -> float:
-        """The longest time in which every question went unanswered, up to the first one that did not."""
-        begin, longest = None, 0.0
-        for number, at in enumerate(self.sent):
-            if number in self.answered:
-                longest = max(longest, at - begin if begin is not None else 0.0)
-                begin = None
-            elif begin is None:
-                begin = at
-        if begin is not None:
-            longest = max(longest, self.sent[-1] + PERIOD_S - begin)
-        return longest
-
-    def back_at(self) -> float:
-        """When the first question after the last unanswered one went out; the first of all if all were answered."""
-        lost = max((number for number in range(len(self.sent)) if number not in self.answered), default=-1)
-        return self.sent[lost + 1] if lost + 1 < len(self.sent) else float("inf")
+        """The longest time in which no answer came: what has waited somewhere on its way counts when it is here."""
+        times = [self.sent[0], *self.heard, self.sent[-1]]
+        return max(after - before for before, after in itertools.pairwise(times))
 
 
 class Questions:
@@ -101,6 +91,7 @@ class Questions:
             for sock in select.select(list(socks), [], [], left)[0]:
                 with contextlib.suppress(OSError):  # an ICMP error about an earlier one
                     socks[sock].answered.add(_NUMBER.unpack(sock.recv(64))[0])
+                    socks[sock].heard.append(time.monotonic())
 
 
 @contextlib.contextmanager
