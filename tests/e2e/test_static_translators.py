@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.lab.poll import eventually
 
 PREFIX = "64:ff9b::/96"
 HEAD = f"[clatnm]\nuplink = up0\nprefix = {PREFIX}\n"
-LINK_LOCAL, ADDRESS, GATEWAY = "fe80::5", "2001:db8:a::5", "fe80::1"
+LINK_LOCAL, ADDRESS, GATEWAY, ROUTER = "fe80::5", "2001:db8:a::5", "fe80::1", "2001:db8:a::1"
 TO_INET = "routes = 198.51.100.0/24\n"
 SERVICE = "addresses = 192.0.2.1\n[eam]\n192.0.2.1 = 2001:db8:a::c000:201\n"
 CHECKED = 2
@@ -87,6 +87,23 @@ def reload(daemon: Daemon, *, said: str = "configuration read again") -> None:
     before = daemon.log().count(said)
     daemon.signal(signal.SIGHUP)
     eventually(lambda: daemon.log().count(said) > before, message=f"the daemon says: {said}")
+
+
+def wait_mapped(daemon: Daemon, name: str, count: int) -> None:
+    """Wait until it runs with so many mappings."""
+
+    def check() -> bool:
+        found = wait_on(daemon, name)["relay"]["mappings"]
+        assert found == count, found
+        return True
+
+    eventually(check, timeout_s=30, message=f"{name} has {count} mappings")
+
+
+def huge(path: Path) -> None:
+    """A file of nothing that is longer than any memory."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
 
 
 def worker_of(host: Host, device: str) -> int:
@@ -186,6 +203,63 @@ def test_relays_are_changed_one_by_one_by_a_reload(server: Host) -> None:
         flow.end()
     assert worker_of(server, "clat-s-a") == pids["a"]
     assert worker_of(server, "clat-s-b") != pids["b"]
+
+
+def test_ten_thousand_mappings_come_and_go_under_a_connection(server: Host) -> None:
+    def mapped(count: int) -> str:
+        lines = (f"10.0.{n >> 8}.{n & 255} = 2001:db8:77::{n:x}\n" for n in range(count))
+        return f"{TO_INET}{SERVICE}{''.join(lines)}"
+
+    write(server, "a", mapped(1))
+    with as_before(server):
+        daemon = started(server, "a")
+        pid = worker_of(server, "clat-s-a")
+        with flows.download(server, clat.INET) as flow:
+            flow.further()
+            for count in (10_000, 0, 9_999):
+                write(server, "a", mapped(count))
+                reload(daemon)
+                wait_mapped(daemon, "a", count + 1)
+                flow.further()
+            flow.end()
+        assert worker_of(server, "clat-s-a") == pid
+        assert daemon.stop() == 0
+
+
+def test_file_that_is_something_else_now_changes_nothing(server: Host) -> None:
+    write(server, "a", TO_INET + SERVICE)
+    path = server.path("/etc/clatnm/static.d/a.conf")
+    daemon = started(server, "a")
+    pid, good = worker_of(server, "clat-s-a"), path.read_text()
+    others: dict[str, Callable[[], object]] = {
+        "a.conf: not a regular file": lambda: os.mkfifo(path),
+        "a.conf: Too many levels of symbolic links": lambda: path.symlink_to(path.name),
+        "a.conf:1: not UTF-8 text": lambda: path.write_bytes(bytes(range(128, 256))),
+        "a.conf: longer than 16 MiB": lambda: huge(path),
+        "is no mapping": lambda: path.write_text(good + "x" * 1_000_000),
+    }
+    for said, make in others.items():
+        path.unlink()
+        make()
+        reload(daemon, said=said)
+    refused = [line for line in daemon.log().splitlines() if "keeping the last good configuration" in line]
+    assert len(refused) == len(others)
+    assert max(map(len, refused)) < 400
+    path.unlink()
+    path.write_text(good)
+    reload(daemon)
+    clat.ping(server)
+    assert worker_of(server, "clat-s-a") == pid
+
+
+def test_address_of_the_router_is_not_taken(server: Host) -> None:
+    server.ip("-6", "route", "replace", "default", "via", ROUTER, "dev", "up0")
+    write(server, "a", f"{TO_INET}[eam]\n192.0.2.9 = {ROUTER}\n")
+    daemon = started(server)
+    eventually(lambda: static(daemon, "a")["reason"] == "no-clat-address", message="it does not begin")
+    assert f"this host or its router has {ROUTER}" in server.clatnm("status").stdout
+    lead_out(server)
+    wait_on(daemon, "a")
 
 
 def test_status_explain_and_plan_call_it_by_its_name(server: Host) -> None:
