@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 8
 _MAX_DECISIONS = 100
 # One change seldom comes alone, and a translator that is to start comes before those who only watch.
-_LATER_S = 0.2
+_LATER_S = 0.02
 
 _Key = tuple[str, str]
 """Interface and UUID: another connection on the same interface is another object."""

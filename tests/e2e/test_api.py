@@ -79,6 +79,14 @@ class Listener:
         return {path: interfaces[CONNECTION] for path, interfaces in unwrap(found).items()}
 
 
+def joined_and_told(lab: Lab) -> clat.Joined:
+    """A CLAT is on, and the bus, which hears of it a moment later, knows."""
+    joined = clat.join(lab)
+    state = ("busctl", "get-property", names.BUS_NAME, FIRST, CONNECTION, "State")
+    eventually(lambda: '"on"' in joined.host.run(*state).stdout, message="the bus has heard of it")
+    return joined
+
+
 def listening(host: Host, monkeypatch: pytest.MonkeyPatch, scene: Callable[[Listener], Awaitable[None]]) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", host.bus_address)
 
@@ -95,7 +103,7 @@ def listening(host: Host, monkeypatch: pytest.MonkeyPatch, scene: Callable[[List
 
 
 def test_commands_of_the_man_page_work(clean_lab: Lab) -> None:
-    host = clat.join(clean_lab).host
+    host = joined_and_told(clean_lab).host
     told = {line: host.run("sh", "-c", line.replace("eth0", "up0")) for line in commands() if " monitor " not in line}
     assert len(told) >= 9
     assert {program for line in told for program in line.split()[:1]} == {"busctl", "gdbus"}
@@ -112,7 +120,7 @@ def test_commands_of_the_man_page_work(clean_lab: Lab) -> None:
 
 
 def test_monitor_command_of_the_man_page_hears_what_happens(clean_lab: Lab) -> None:
-    host = clat.join(clean_lab).host
+    host = joined_and_told(clean_lab).host
     (command,) = (line for line in commands() if " monitor " in line)
     service = host.popen("sh", "-c", f"exec {command}", name="gdbus-monitor")
     eventually(lambda: "owned by" in service.log(), message="it listens")
@@ -122,7 +130,7 @@ def test_monitor_command_of_the_man_page_hears_what_happens(clean_lab: Lab) -> N
 
 
 def test_properties_follow_what_happens(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    joined = clat.join(clean_lab)
+    joined = joined_and_told(clean_lab)
     host, daemon = joined.host, joined.daemon
 
     async def scene(listener: Listener) -> None:
@@ -151,7 +159,7 @@ def test_nothing_is_said_while_nothing_changes(clean_lab: Lab, monkeypatch: pyte
     """Packets are counted, and the router repeats itself, which makes the prefix valid for longer."""
     # What the check finds out is a change.
     clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text("[clatnm]\nplat-check = no\n")
-    joined = clat.join(clean_lab)
+    joined = joined_and_told(clean_lab)
 
     async def scene(listener: Listener) -> None:
         lifetimes = set()
@@ -172,7 +180,7 @@ def _left(joined: clat.Joined) -> int:
 
 
 def test_objects_come_and_go_with_connections_and_files(clean_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    joined = clat.join(clean_lab)
+    joined = joined_and_told(clean_lab)
     host = joined.host
 
     async def scene(listener: Listener) -> None:
@@ -194,7 +202,7 @@ def test_objects_come_and_go_with_connections_and_files(clean_lab: Lab, monkeypa
 
 
 def test_asking_starts_no_daemon(clean_lab: Lab) -> None:
-    daemon = clat.join(clean_lab).daemon
+    daemon = joined_and_told(clean_lab).daemon
     assert daemon.stop() == 0
     told = clean_lab.host.run(
         *("busctl", "call", names.BUS_NAME, names.OBJECT_PATH, names.MANAGER_INTERFACE, "Status"), check=False
