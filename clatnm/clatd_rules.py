@@ -167,6 +167,8 @@ def _clat_dev(value: str, given: Given) -> Said:
 
 def _clat_v4(value: str, given: Given) -> Said:
     address = config_device.clat_v4(value)
+    if address is None:  # a word of ours, not of clatd's
+        raise ConfigError(f"{value!r} is no IPv4 address", hint="an address, as 192.0.0.1")
     if given.for_connection:
         return _kept(Place.CONNECTION, clat_v4_addr=str(address))
     if address in _CONTINUITY:

@@ -233,6 +233,7 @@ MISTAKES = {
     "v4-defaultroute-mtu=70000": "'70000' is no MTU",
     "ctmark=0xzz": "'0xzz' is no number",
     "clat-v4-addr=1.2.3": "'1.2.3' is no IPv4 address",
+    "clat-v4-addr=auto": "'auto' is no IPv4 address",
     "clat-v6-addr=own": "'own' is no IPv6 address",
     "clat-dev=a/b": "'a/b' is no name of a device",
 }
