@@ -48,6 +48,8 @@ values = st.one_of(st.sampled_from(VALUES), st.sampled_from(FILES), typed)
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A directory with files of every kind, which is the current one; and nothing else to be changed."""
+    for verb in main._VERBS:
+        main._module(verb)  # one imported later would keep the directory below as its default
     (tmp_path / "directory").mkdir()
     (tmp_path / "etc").mkdir()
     monkeypatch.chdir(tmp_path)
