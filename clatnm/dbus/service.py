@@ -137,18 +137,25 @@ async def ask(member: str, *arguments: str) -> str:
     """What the running daemon answers to a method that takes and gives texts. BusError: no bus or no daemon."""
     bus = await Bus.connect()
     try:
-        reply = await bus.call(
-            destination=names.BUS_NAME,
-            path=names.OBJECT_PATH,
-            interface=names.MANAGER_INTERFACE,
-            member=member,
-            signature="s" * len(arguments),
-            body=arguments,
-        )
+        return str(await call(bus, member, *arguments))
     except BusError as error:
         if error.name in names.NO_DAEMON:
             raise NoDaemonError("the clatnm daemon does not run", hint="systemctl start clatnm") from error
         raise
     finally:
         bus.close()
-    return str(reply[0])
+
+
+async def call(bus: Bus, member: str, *arguments: str) -> Any:
+    """The value that the daemon on `bus` answers to a method that takes texts. BusError, also when it is not one."""
+    reply = await bus.call(
+        destination=names.BUS_NAME,
+        path=names.OBJECT_PATH,
+        interface=names.MANAGER_INTERFACE,
+        member=member,
+        signature="s" * len(arguments),
+        body=arguments,
+    )
+    if len(reply) != 1:
+        raise BusError("the clatnm daemon's answer makes no sense", hint="is it of another version?")
+    return reply[0]

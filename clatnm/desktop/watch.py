@@ -12,6 +12,7 @@ from typing import Any
 
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
+from clatnm.dbus.service import call
 from clatnm.errors import BusError
 
 log = logging.getLogger(__name__)
@@ -86,13 +87,7 @@ class Watch:
 async def _status(bus: Bus) -> Any:
     """None when there is no daemon, or none that answers with sense."""
     try:
-        reply = await bus.call(
-            destination=names.BUS_NAME,
-            path=names.OBJECT_PATH,
-            interface=names.MANAGER_INTERFACE,
-            member="Status",
-        )
-        return parsed(reply[0] if reply else None)
+        return parsed(await call(bus, "Status"))
     except BusError as error:
         log.debug("how the connections are is not known: %s", error)
         return None

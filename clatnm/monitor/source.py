@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from clatnm import status
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
+from clatnm.dbus.service import call
 from clatnm.errors import BusError
 from clatnm.monitor.rates import Sample, sample
 
@@ -87,18 +88,12 @@ class Source:
 
     async def _ask(self, bus: Bus) -> None:
         try:
-            (text,) = await bus.call(
-                destination=names.BUS_NAME,
-                path=names.OBJECT_PATH,
-                interface=names.MANAGER_INTERFACE,
-                member="Status",
-            )
-            now = sample(text, at=self._clock())
+            now = sample(await call(bus, "Status"), at=self._clock())
         except BusError as error:
             # Its name comes back in a signal.
             self._absent(_NO_DAEMON if error.name in names.NO_DAEMON else str(error))
             return
-        except ValueError:  # more or less than one value
+        except ValueError:
             self._absent("the daemon's answer makes no sense")
             return
         self._why = ""
