@@ -11,9 +11,8 @@ import errno
 from collections.abc import Iterator
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from clatnm.kernel.netlink import Netlink, reported
+from clatnm.kernel.rtnl import NetlinkError
 
 NAME = "clatnm"
 

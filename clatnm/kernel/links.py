@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import Any
 
-from pyroute2 import IPRoute
-
+from clatnm.kernel.rtnl import IPRoute
 from clatnm.model import Address6, DefaultRoute, Link
 
 # linux/if_addr.h, linux/if.h, linux/rtnetlink.h, linux/if_arp.h

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from clatnm.compat import StrEnum
 from clatnm.kernel import tun
 from clatnm.kernel.netlink import Netlink, reported
+from clatnm.kernel.rtnl import NetlinkError
 
 _PROC = Path("/proc")
 _INET6 = Path("/proc/thread-self/net/if_inet6")

@@ -19,12 +19,10 @@ from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
-
 from clatnm.errors import HostError
 from clatnm.kernel.furnish import ROUTE_PROTOCOL, Ipv4Default, furnish
 from clatnm.kernel.links import read_links
+from clatnm.kernel.rtnl import IPRoute, NetlinkDumpInterrupted, NetlinkError
 from clatnm.kernel.ways import read_ways
 from clatnm.model import Link, Ways
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from pyroute2 import IPRoute
-
 from clatnm.facts import Ways
 from clatnm.kernel.furnish import ROUTE_PROTOCOL
+from clatnm.kernel.rtnl import IPRoute
 
 # Somewhere in what each registry gives out, away from what people route by itself. An odd number: there is a majority.
 _SAMPLES: Mapping[int, tuple[str, ...]] = {

@@ -81,7 +81,7 @@ TOP = frozenset({"cli", "daemon", "doctor", "planner"})
 LIBRARIES: Mapping[str, str] = {
     "dbus_next": "clatnm/dbus/",
     "dbus_fast": "clatnm/dbus/",
-    "pyroute2": "clatnm/kernel/",
+    "pyroute2": "clatnm/kernel/rtnl.py",
     "dns": "clatnm/discovery/question.py",
     "urwid": "clatnm/monitor/screen.py",
     "jinja2": "clatnm/templates/",
@@ -244,7 +244,7 @@ LONG_FUNCTION = "def long():\n" + "    pass\n" * MAX_FUNCTION_LINES
     [
         (libraries_live_in_one_room, "clatnm/uplinks/a.py", "from dbus_next import Message", "clatnm/dbus/ only"),
         (libraries_live_in_one_room, "clatnm/cli/a.py", "def f():\n    import dbus_fast.aio", "clatnm/dbus/ only"),
-        (libraries_live_in_one_room, "clatnm/worker/a.py", "import pyroute2.netlink", "clatnm/kernel/ only"),
+        (libraries_live_in_one_room, "clatnm/worker/a.py", "import pyroute2.netlink", "clatnm/kernel/rtnl.py only"),
         (libraries_live_in_one_room, "clatnm/discovery/ra.py", "import dns.resolver", "discovery/question.py only"),
         (libraries_live_in_one_room, "clatnm/translators/a.py", "from jinja2 import Template", "templates/ only"),
         (libraries_live_in_one_room, "clatnm/model.py", "import requests", "requests has no room"),
