@@ -21,7 +21,7 @@ place() { printf '%s' "${1% *}"; }
 # Compiles the fast path's programs when their source is newer than what was made of it.
 programs() {
     local made=clatnm/bpf/clat.json
-    if [ ! -e "$made" ] || [ -n "$(find clatnm/bpf -name '*.[ch]' -newer "$made")" ]; then
+    if [ ! -e "$made" ] || [ -n "$(find clatnm/bpf \( -name '*.[ch]' -o -name build.py \) -newer "$made")" ]; then
         .venv/bin/python -m clatnm.bpf.build || say "the eBPF path is left out; all traffic goes through user space"
     fi
 }

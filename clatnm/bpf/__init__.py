@@ -52,10 +52,10 @@ class Table:
 
 
 def table() -> Table | None:
-    """The built programs; None when this copy was built without clang, or for the other byte order."""
+    """The built programs, for machines of this one's byte order; None when this copy was built without clang."""
     try:
-        return read(json.loads(TABLE.read_text(encoding="ascii")))
-    except FileNotFoundError:
+        return read(json.loads(TABLE.read_text(encoding="ascii"))[sys.byteorder])
+    except (FileNotFoundError, KeyError):
         return None
 
 

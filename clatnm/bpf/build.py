@@ -20,7 +20,9 @@ from typing import Any
 
 SOURCE = Path(__file__).with_name("clat.bpf.c")
 OUTPUT = Path(__file__).with_name("clat.json")
-FLAGS = ("-O2", "-g0", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror")
+FLAGS = ("-O2", "-g0", "-mcpu=v3", "-Wall", "-Wextra", "-Werror")
+TARGETS = {"little": "bpfel", "big": "bpfeb"}
+"""Programs differ between byte orders, and in nothing else: with both, a package is for every machine."""
 
 _SHT_SYMTAB, _STT_FUNC, _SHT_REL = 2, 2, 9
 _R_BPF_64_64 = 1
@@ -34,21 +36,21 @@ class BuildError(Exception):
 
 
 def build(output: Path = OUTPUT, *, source: Path = SOURCE) -> None:
-    """Compile and write the table. BuildError without clang or the kernel's headers: the output stays as it was."""
-    table = read(compile_source(source))
+    """Compile and write a table for each byte order. BuildError without clang or kernel headers: the output stays."""
+    tables = {order: read(compile_source(source, order=order)) for order in TARGETS}
     temporary = output.with_suffix(".new")
-    temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="ascii")
+    temporary.write_text(json.dumps(tables, indent=1) + "\n", encoding="ascii")
     temporary.replace(output)
 
 
-def compile_source(source: Path = SOURCE) -> bytes:
-    """The object file, for machines of this one's byte order. BuildError without clang or the kernel's headers."""
+def compile_source(source: Path = SOURCE, *, order: str = sys.byteorder) -> bytes:
+    """The object file, for machines of this byte order. BuildError without clang or the kernel's headers."""
     clang = shutil.which("clang")
     if clang is None:
         raise BuildError("clang is not installed; the package will translate in user space only")
     with tempfile.TemporaryDirectory() as directory:
         object_path = Path(directory, "clat.bpf.o")
-        command = [clang, *FLAGS, *includes(), "-c", str(source), "-o", str(object_path)]
+        command = [clang, "-target", TARGETS[order], *FLAGS, *includes(), "-c", str(source), "-o", str(object_path)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise BuildError(f"clang refuses {source.name}:\n{result.stderr}")
@@ -82,6 +84,7 @@ class _Symbol:
 
 def read(elf: bytes, *, section: str = INSTALLED) -> dict[str, Any]:
     """The table (see `clatnm.bpf.read`) of a 64-bit BPF object file, with the programs of one section."""
+    mark = _mark(elf)
     sections = list(_sections(elf))
     symbols = list(_symbols(elf, sections))
     index = {section.name: number for number, section in enumerate(sections)}
@@ -100,18 +103,24 @@ def read(elf: bytes, *, section: str = INSTALLED) -> dict[str, Any]:
     maps = {}
     for symbol in symbols:
         if symbol.section == index[_MAPS] and symbol.name:
-            maps[symbol.name] = struct.unpack_from("=5I", _content(elf, sections[index[_MAPS]]), symbol.value)
+            maps[symbol.name] = struct.unpack_from(f"{mark}5I", _content(elf, sections[index[_MAPS]]), symbol.value)
     return {
-        "byte_order": sys.byteorder,
+        "byte_order": "little" if mark == "<" else "big",
         "config_size": sections[index[_CONFIG]].size,
         "programs": programs,
         "maps": maps,
     }
 
 
+def _mark(elf: bytes) -> str:
+    """The byte order of the file, as `struct` writes it (EI_DATA: 1 is least significant byte first)."""
+    return "<" if elf[5] == 1 else ">"
+
+
 def _sections(elf: bytes) -> Iterator[_Section]:
-    table, entry_size, count, names_at = struct.unpack_from("=Q10xHHH", elf, 0x28)
-    rows = [struct.unpack_from("=IIQQQQIIQQ", elf, table + i * entry_size) for i in range(count)]
+    mark = _mark(elf)
+    table, entry_size, count, names_at = struct.unpack_from(f"{mark}Q10xHHH", elf, 0x28)
+    rows = [struct.unpack_from(f"{mark}IIQQQQIIQQ", elf, table + i * entry_size) for i in range(count)]
     names = rows[names_at][4]
     for name, kind, _, _, offset, size, link, target, _, _ in rows:
         yield _Section(_text(elf, names + name), kind, offset, size, link, target)
@@ -121,7 +130,7 @@ def _symbols(elf: bytes, sections: list[_Section]) -> Iterator[_Symbol]:
     (table,) = (section for section in sections if section.kind == _SHT_SYMTAB)
     names = sections[table.link].offset
     for at in range(table.offset, table.offset + table.size, 24):
-        name, info, _, section, value, size = struct.unpack_from("=IBBHQQ", elf, at)
+        name, info, _, section, value, size = struct.unpack_from(f"{_mark(elf)}IBBHQQ", elf, at)
         yield _Symbol(_text(elf, names + name), info & 15, section, value, size)
 
 
@@ -129,11 +138,12 @@ def _relocations(
     elf: bytes, sections: list[_Section], symbols: list[_Symbol], target: int, code: bytes
 ) -> Iterator[tuple[int, str, int | None]]:
     """(position in the code, map, offset in its value or None for the map itself)."""
+    mark = _mark(elf)
     for section in sections:
         if section.kind != _SHT_REL or section.target != target:
             continue
         for at in range(section.offset, section.offset + section.size, 16):
-            position, info = struct.unpack_from("=QQ", elf, at)
+            position, info = struct.unpack_from(f"{mark}QQ", elf, at)
             symbol = symbols[info >> 32]
             if info & 0xFFFFFFFF != _R_BPF_64_64:
                 raise BuildError(f"relocation of kind {info & 0xFFFFFFFF} against {symbol.name or 'a section'}")
@@ -141,7 +151,7 @@ def _relocations(
             if where == _MAPS:
                 yield position, symbol.name, None
             elif where == _CONFIG:
-                (addend,) = struct.unpack_from("=i", code, position + 4)
+                (addend,) = struct.unpack_from(f"{mark}i", code, position + 4)
                 yield position, _CONFIG, symbol.value + addend
             else:
                 raise BuildError(f"{symbol.name or where}: only configuration and maps may be referred to")

@@ -113,10 +113,30 @@ def test_table_for_the_other_byte_order_is_none(tmp_path: Path, monkeypatch: pyt
     """Instructions differ in the order of their registers and numbers: such a table cannot be used, nor mended."""
     other = {"little": "big", "big": "little"}[sys.byteorder]
     (tmp_path / "table.json").write_text(
-        json.dumps({"byte_order": other, "programs": {}, "maps": {}, "config_size": 0})
+        json.dumps({other: {"byte_order": other, "programs": {}, "maps": {}, "config_size": 0}})
     )
     monkeypatch.setattr(bpf, "TABLE", tmp_path / "table.json")
     assert bpf.table() is None
+
+
+@needs_clang
+def test_built_file_is_for_both_byte_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So one package is for every machine, wherever it was built."""
+    build.build(tmp_path / "table.json", source=source(tmp_path, HEAD + MAPS + PROGRAM))
+    monkeypatch.setattr(bpf, "TABLE", tmp_path / "table.json")
+    found = {}
+    for order in ("little", "big"):
+        monkeypatch.setattr(sys, "byteorder", order)
+        found[order] = bpf.table()
+    little, big = found["little"], found["big"]
+    assert little is not None
+    assert big is not None
+    assert (little.maps, little.config_size) == (big.maps, big.config_size)
+    assert little.programs["p"].relocations == big.programs["p"].relocations
+    # BPF_EXIT | BPF_JMP has neither registers nor numbers; the loads name their registers the other way around.
+    codes = [table.programs["p"].code for table in (little, big)]
+    assert [code[::8] for code in codes] == [codes[0][::8]] * 2
+    assert [register >> 4 | (register & 15) << 4 for register in codes[0][1::8]] == list(codes[1][1::8])
 
 
 def test_table_that_was_not_built_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
