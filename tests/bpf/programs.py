@@ -14,6 +14,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -99,7 +100,8 @@ class Clat:
 @functools.lru_cache(maxsize=1)
 def config_layout() -> tuple[int, dict[str, tuple[int, int]]]:
     """Size of struct config, and offset and size of each field, by the compiler."""
-    command = ["clang", *build.FLAGS, *build.includes(), "-Xclang", "-fdump-record-layouts", "-c", str(build.SOURCE)]
+    flags = ("-target", build.TARGETS[sys.byteorder], *build.FLAGS, *build.includes())
+    command = ["clang", *flags, "-Xclang", "-fdump-record-layouts", "-c", str(build.SOURCE)]
     told = subprocess.run([*command, "-o", "/dev/null"], capture_output=True, text=True, check=True).stdout
     _, _, record = told.partition("0 | struct config\n")
     fields: dict[str, tuple[int, int]] = {}
