@@ -60,9 +60,10 @@ class Recipe:
 _PLAIN = {suite: Recipe(suite=suite) for suite in ("bookworm", "trixie", "forky")}
 RECIPES: Mapping[str, Recipe] = {
     **_PLAIN,
+    "qemu": Recipe(suite="trixie", packages=("qemu-system-x86",)),
     "clatd": Recipe(suite="trixie", packages=(*_PLAIN["trixie"].packages, "clatd", "nftables", "procps")),
 }
-"""NetworkManager 1.42, 1.52 and at least 1.58; systemd 252, 257 and at least 262. And clatd 2.1, with trixie's."""
+"""NetworkManager 1.42, 1.52 and at least 1.58; systemd 252, 257 and at least 262. A qemu. And clatd 2.1."""
 
 Bootstrap = Callable[[Recipe, Path], None]
 """Fills a directory by the recipe, or raises TreeError."""
@@ -80,6 +81,11 @@ def tree(name: str) -> Path:
 
 # Tried once a process: what keeps a tree from being made does not go away between two tests.
 _failures: dict[str, str] = {}
+
+
+def is_made(name: str) -> bool:
+    """Whether the tree is there already."""
+    return (CACHE / RECIPES[name].directory).is_dir()
 
 
 def why_not(name: str) -> str | None:

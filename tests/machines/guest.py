@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.machines.emulator import emulator
 from tests.machines.initramfs import BARE_TARGET, FIRST, JOB, PAYLOAD, START, TARGET, initramfs
 from tests.machines.kernels import Kernel
-from tests.machines.needs import CACHE, QEMU, MachineError
+from tests.machines.needs import CACHE, MachineError
 from tests.machines.payload import LIBRARY, REPO
 from tests.machines.results import NO_RESULT, TIMED_OUT, Outcome, checks, versions
 
@@ -85,7 +86,7 @@ def run(
         serial = ("-serial", f"file:{console}")
         with _qemu(place, image, kernel, *serial, bare=bare, stdin=subprocess.DEVNULL) as qemu:
             with (place / "job/out").open(encoding="utf-8", errors="replace") as out:
-                said = _follow(qemu, out.read, say, until=began + limit_s)
+                said, cpu_s = _follow(qemu, out.read, say, until=began + limit_s)
             late = qemu.poll() is None
         seconds = time.monotonic() - began
         status = place / "job/status"
@@ -96,6 +97,7 @@ def run(
             checks=checks(said),
             versions=versions(listing.read_text() if listing.exists() else ""),
             seconds=seconds,
+            cpu_s=cpu_s,
             said=said,
             end="" if whole else console.read_text(errors="replace")[-_CONSOLE_END:],
         )
@@ -109,17 +111,27 @@ def shell(image: Path, kernel: Kernel, *, payload: bytes) -> None:
 
 def _follow(
     qemu: subprocess.Popen[bytes], read: Callable[[], str], say: Callable[[str], object], *, until: float
-) -> str:
-    """Hand on what is written until the guest has ended or its time is over; all of it."""
-    said = ""
+) -> tuple[str, float]:
+    """Hand on what is written until the guest has ended or its time is over; all of it, and the CPU seconds it took."""
+    said, cpu_s = "", 0.0
     while True:
         over = qemu.poll() is not None or time.monotonic() > until or _given_up.is_set()
         if text := read():
             said += text
             say(text)
         if over:
-            return said
+            return said, cpu_s
+        cpu_s = _cpu_s(qemu.pid) or cpu_s
         time.sleep(_POLL_S)
+
+
+def _cpu_s(pid: int) -> float:
+    """What a process has had so far, in seconds; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime: proc(5)
 
 
 @contextlib.contextmanager
@@ -171,11 +183,12 @@ def _qemu(
         f"systemd.unit={BARE_TARGET if bare else TARGET} systemd.getty_auto=no systemd.show_status=no",
     )
     share = "local,security_model=none,multidevs=remap"
+    with_what = emulator()
     # One thread: with one a CPU, a kernel that patches its code now and then ends in "int3" on the other CPU.
     command = [
         # Ends with us, whatever ends us.
         *("setpriv", "--pdeathsig", "KILL"),
-        *(QEMU, "-accel", "tcg,thread=single", "-cpu", CPU, "-m", str(MEMORY_MB), "-smp", str(CPUS)),
+        *(*with_what.command, "-accel", "tcg,thread=single", "-cpu", CPU, "-m", str(MEMORY_MB), "-smp", str(CPUS)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
         *("-kernel", str(kernel.image), "-initrd", str(place / "initramfs"), "-append", " ".join(arguments)),
         *("-drive", f"file={image},format=raw,if=virtio,snapshot=on", "-device", "virtio-rng-pci"),
@@ -184,11 +197,11 @@ def _qemu(
         *options,
     ]
     # For the snapshot: on a disk, as /tmp may be in memory.
-    environment = {**os.environ, "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
+    environment = {**os.environ, **with_what.environment(), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
     try:
         qemu = subprocess.Popen(command, env=environment, stdin=stdin)
     except OSError as error:
-        raise MachineError(f"{QEMU}: {error}") from error
+        raise MachineError(f"{with_what.command[0]}: {error}") from error
     try:
         yield qemu
     finally:

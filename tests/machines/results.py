@@ -39,6 +39,8 @@ class Outcome:
     versions: Mapping[str, str] = field(default_factory=dict)
     """`kernel` and packages of the guest, by name."""
     seconds: float = 0.0
+    cpu_s: float = 0.0
+    """Of the emulator's."""
     said: str = ""
     """All of its output."""
     end: str = ""

@@ -79,7 +79,10 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         poll.diagnoses.remove(self.report)
+        self.clat.stop()
+        self.here.run("nmcli", "connection", "delete", PROFILE, check=False)
         self.session.close()
+        eventually(lambda: UPLINK not in self.here.devices(), message=f"{UPLINK} is gone with its other end")
 
     def report(self) -> str:
         """What to read after a failure."""
