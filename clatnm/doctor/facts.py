@@ -93,6 +93,17 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """A device behind which somebody has IPv4 by this host: masqueraded, and forwarded unless a chain drops it."""
+
+    device: str
+    drop_out: tuple[Chain, ...] = ()
+    """What drops packets on their way into the translator."""
+    drop_back: tuple[Chain, ...] = ()
+    """What drops the answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """One connection, or an interface that is none."""
 
@@ -137,6 +148,10 @@ class Subject:
     """Packets that the translator counted meanwhile, to IPv6 and back; None where it told none."""
     reach: Reach | None = None
     chains: tuple[Chain, ...] = ()
+    lans: tuple[tuple[str, IPv4Address], ...] = ()
+    """Devices from which this host forwards IPv4, and its address there; uplinks and tunnels are none."""
+    behind: tuple[Behind, ...] | None = ()
+    """None: only root sees the rules."""
     zones: tuple[str, str] | None = None
     """firewalld's zones of the uplink and of the device; "" is the default zone. None: no firewalld, or not known."""
     vpn_names: Mapping[str, str] = field(default_factory=dict)

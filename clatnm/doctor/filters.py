@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ class Chain:
     table: str
     name: str
     hook: str
+
+    @property
+    def called(self) -> str:
+        """Its name as nft(8) takes it."""
+        return f"{self.family} {self.table} {self.name}"
 
 
 def chains(text: str) -> tuple[Chain, ...]:
@@ -57,4 +63,16 @@ def let_adverts_in(known: Iterable[Chain], device: str) -> str:
 def _insert(known: Iterable[Chain], family: str, hooks: tuple[str, ...], rule: str) -> str:
     """First in each of them: whichever it was that dropped the packet."""
     wanted = [chain for chain in known if chain.hook in hooks and chain.family in (family, _OF_BOTH)]
-    return " && ".join(f"nft insert rule {chain.family} {chain.table} {chain.name} {rule}" for chain in wanted)
+    return _first_in(wanted, rule)
+
+
+def let_through(comes: str, goes: str, out: Iterable[Chain], back: Iterable[Chain]) -> str:
+    """A command after which new connections pass the chains `out`, and their answers the chains `back`."""
+    there, here = shlex.quote(comes), shlex.quote(goes)
+    answers = f"iifname {here} oifname {there} ct state established,related accept"
+    told = (_first_in(out, f"iifname {there} oifname {here} accept"), _first_in(back, answers))
+    return " && ".join(filter(None, told))
+
+
+def _first_in(chains_: Iterable[Chain], rule: str) -> str:
+    return " && ".join(f"nft insert rule {chain.called} {rule}" for chain in chains_)

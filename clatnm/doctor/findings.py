@@ -157,5 +157,6 @@ TITLES: Mapping[str, str] = {
     "zone": "its device is in the firewalld zone of its uplink",
     "ipv4": "a test packet gets an answer over IPv4",
     "mtu": "long packets get through",
+    "forward": "no firewall of this host drops what is forwarded for others",
 }
 """Every check, in the order in which they are asked."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from clatnm.clock import boottime
@@ -180,10 +181,19 @@ def _of_verdict(verdict: Verdict, world: World, at: float, machine: Machine) -> 
         vpn_names={u.interface: shlex.quote(u.name) for u in world.uplinks if u.is_vpn and u.name != u.interface},
         pool=tuple((link.name, a) for link in strangers for a in link.addresses4 if a in CONTINUITY_PREFIX),
         metrics=_metrics(world.links.values()),
+        lans=tuple(_lans(strangers)) if run is not None else (),
         sources=tuple((str(r.source), r.detail) for r in world.reports.get(uplink.interface, ())),
         conf=_conf(machine, world, uplink.uuid),
     )
     return _with_kernel(subject)
+
+
+def _lans(strangers: Iterable[Link]) -> Iterator[tuple[str, IPv4Address]]:
+    """Containers, virtual machines and shared connections are behind these, if anybody is."""
+    for link in strangers:
+        leads_on = link.default4 or link.default6 or link.kind in TUNNEL_KINDS or link.name == "lo"
+        if link.carrier and link.addresses4 and not leads_on and kernel.forwards4(link.name):
+            yield link.name, min(link.addresses4)
 
 
 def _conf(machine: Machine, world: World, uuid: str) -> Conf:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any, TypeVar
 
-from clatnm.doctor import asking, filters
-from clatnm.doctor.facts import Subject
+from clatnm.doctor import asking, filters, ruleset
+from clatnm.doctor.facts import Behind, Subject
+from clatnm.doctor.ruleset import Passing
 from clatnm.errors import HostError
 from clatnm.kernel import machine, overhear, ping
 from clatnm.kernel.machine import Neighbour
@@ -24,7 +25,8 @@ from clatnm.policy.addressing import best_default
 from clatnm.proto import nat64
 
 _T = TypeVar("_T")
-_NFT = ("nft", "-j", "list", "chains")
+_CHAINS = ("nft", "-j", "list", "chains")
+_RULES = ("nft", "-j", "-t", "list", "ruleset")
 _NFT_S = 5.0
 _MIN_BYTES = 1260  # with an IPv6 header in its place, what every link carries (RFC 8200 section 5)
 _LENGTHS = (1472, 1452, 1432, 1412, 1400, 1380, 1352, 1320, 1300, 1280, _MIN_BYTES)
@@ -43,7 +45,8 @@ async def probed(s: Subject, settings: Settings, counters: Mapping[str, Mapping[
     ipv4 = _thread(lambda: ping.ask4(targets))
     by_device = _thread(lambda: ping.ask4(targets, interface=plan.device) if plan else ping.NOT_TRIED)
     way = _thread(lambda: _way(targets))
-    chains = _thread(_chains)
+    chains = _thread(lambda: filters.chains(_nft(_CHAINS)))
+    behind = _thread(lambda: _behind(s, plan, targets))
     answering, known = await router
     s = replace(
         s,
@@ -56,6 +59,7 @@ async def probed(s: Subject, settings: Settings, counters: Mapping[str, Mapping[
         by_device=await by_device,
         way=await way,
         chains=await chains if s.as_root else (),
+        behind=await behind,
     )
     if plan is None:
         return s
@@ -166,13 +170,29 @@ def _count(counters: Mapping[str, Any], way: str, s: Subject) -> int:
     return sum(int(rows[kind]["packets"]) for kind in kinds if kind in rows)
 
 
-def _chains() -> tuple[filters.Chain, ...]:
-    """The packet filters, where nft(8) is there to list them."""
+def _behind(s: Subject, plan: Plan | None, targets: Sequence[IPv4Address]) -> tuple[Behind, ...] | None:
+    """Who has IPv4 by this host and its translator, as the rules say. Without forwarding they are not even read."""
+    if plan is None or not s.lans or not targets:
+        return ()
+    if not s.as_root:
+        return None
+    rules = ruleset.parse(_nft(_RULES))
+    found = []
+    for device, own in s.lans:
+        there = Passing(comes=device, goes=plan.device, source=own, target=targets[0])
+        back = Passing(comes=plan.device, goes=device, source=targets[0], target=own, answer=True)
+        if rules.masks(there):  # else nobody wants it
+            found.append(Behind(device=device, drop_out=rules.droppers(there), drop_back=rules.droppers(back)))
+    return tuple(found)
+
+
+def _nft(argv: Sequence[str]) -> str:
+    """What nft(8) says, where there is one."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     try:
         done = subprocess.run(
-            _NFT, capture_output=True, text=True, timeout=_NFT_S, check=False, env=environment, stdin=subprocess.DEVNULL
+            argv, capture_output=True, text=True, timeout=_NFT_S, check=False, env=environment, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return ()
-    return filters.chains(done.stdout)
+        return ""
+    return done.stdout

@@ -19,7 +19,7 @@ _TELLS = {Level.OK: "ok", Level.WARN: "warn", Level.FAIL: "FAIL", Level.SKIPPED:
 _ROOT_ADDS = {
     "router": "whether Router Advertisements come in by the wire, and whether a firewall keeps them from programs",
     "plat": "pings of the router and of the NAT64 over IPv6",
-    "firewall": "which chain of the firewall a rule would have to go into",
+    "firewall": "which chain of the firewall a rule would have to go into, and what it drops of hosts behind this one",
 }
 _ROOT_ADDS_ALONE = {"connection": "what clatnm makes of each connection, while no daemon can be asked"}
 

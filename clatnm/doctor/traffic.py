@@ -195,6 +195,26 @@ def _mtu(s: Subject) -> Said:
     return warn(cause, remedy, command=s.conf.edit("mtu", str(longest)))
 
 
+def _forward(s: Subject) -> Said:
+    plan = _plan(s)
+    if plan is None:
+        return _UNDECIDED
+    if s.behind is None:
+        return skip(f"root sees whether a firewall drops what comes from {', '.join(name for name, _ in s.lans)}")
+    kept = [found for found in s.behind if found.drop_out or found.drop_back]
+    if not kept:
+        names = ", ".join(found.device for found in s.behind)
+        return ok(
+            f"nothing is known to drop what comes from {names}" if names else "nobody is known to be behind this host"
+        )
+    first = kept[0]
+    chains = " and ".join(dict.fromkeys(chain.called for chain in (*first.drop_out, *first.drop_back)))
+    what = f"what comes from {first.device}" if first.drop_out else f"the answers for {first.device}"
+    cause = f"a firewall of this host ({chains}) drops {what}: no IPv4 by {plan.device} for those behind it"
+    command = filters.let_through(first.device, plan.device, first.drop_out, first.drop_back)
+    return warn(cause, "let it through, if they are to have IPv4", command=command)
+
+
 _RUNNING = ("bus", "daemon", "tun", "capabilities", "backend")
 
 CHECKS: tuple[Check[Subject], ...] = (
@@ -207,4 +227,5 @@ CHECKS: tuple[Check[Subject], ...] = (
     Check(name="zone", look=_zone),
     Check(name="ipv4", look=_ipv4),
     Check(name="mtu", look=_mtu),
+    Check(name="forward", look=_forward),
 )

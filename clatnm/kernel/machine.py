@@ -100,6 +100,13 @@ def ipv6_switched_off(interface: str) -> bool:
     return False
 
 
+def forwards4(interface: str) -> bool:
+    """IPv4 that comes in there may go on elsewhere: `net.ipv4.conf.INTERFACE.forwarding` is set."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/sys/net/ipv4/conf/{interface}/forwarding").read_text(encoding="ascii").strip() == "1"
+    return False
+
+
 def tun_fault() -> str:
     """Why /dev/net/tun cannot be used by anybody; "" if it can."""
     try:

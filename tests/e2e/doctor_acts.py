@@ -109,6 +109,36 @@ def better_route(s: Scene) -> None:
     s.host.ip("-batch", "-", stdin="link set v9 up\nlink set v9p up\nroute add default dev v9 metric 10\n")
 
 
+# As container engines have it; and what another firewall beside them may do.
+BOX = """
+table ip box {
+  chain post { type nat hook postrouting priority srcnat; ip saddr 172.17.0.0/16 oifname != "box0" masquerade; }
+}
+table inet strict {
+  chain forwarded { type filter hook forward priority filter; policy drop; }
+}
+"""
+
+
+def box(s: Scene) -> None:
+    """Somebody behind the host: the lab's switch, as a container."""
+    s.host.ip("link", "add", "box0", "type", "veth", "peer", "name", "eth0", "netns", s.lab.switch.netns)
+    s.stack.callback(s.host.ip, "link", "del", "box0")
+    eventually(partial(s.host.nmcli, "device", "set", "box0", "managed", "no"), message="NetworkManager lets it alone")
+    s.host.ip("-batch", "-", stdin="addr add 172.17.0.1/16 dev box0\nlink set box0 up\n")
+    s.lab.switch.ip("-batch", "-", stdin="addr add 172.17.0.2/16 dev eth0\nlink set eth0 up\n")
+    s.lab.switch.ip("route", "add", "default", "via", "172.17.0.1")
+    s.host.sysctl(ipv4__ip_forward=1)
+    s.stack.callback(s.host.sysctl, ipv4__ip_forward=0)
+    s.host.nft(BOX)
+    assert s.lab.switch.run("ping", "-c", "1", "-W", "1", clat.INET, check=False).returncode != 0
+
+
+def no_box(s: Scene) -> None:
+    eventually(lambda: s.lab.switch.run("ping", "-c", "1", "-W", "1", clat.INET), message="the container has IPv4")
+    s.calm()
+
+
 TUN = """
 import fcntl, os, signal, struct
 tun = os.open("/dev/net/tun", os.O_RDWR)

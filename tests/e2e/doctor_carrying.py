@@ -101,6 +101,17 @@ CARRYING = (
         tidy=act.wide,
     ),
     Fault(
+        name="forward-dropped",
+        check="forward",
+        level="warn",
+        fault="a firewall of the host drops what containers send through it",
+        says="a firewall of this host (inet strict forwarded) drops what comes from box0",
+        inject=act.box,
+        command="nft insert rule inet strict forwarded iifname box0 oifname clat-up0 accept && nft insert rule inet "
+        "strict forwarded iifname clat-up0 oifname box0 ct state established,related accept",
+        tidy=act.no_box,
+    ),
+    Fault(
         name="router-silent",
         check="router",
         fault="the router does not answer neighbour discovery",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from clatnm.doctor.facts import Conf, DaemonState, StaticState, Subject
+from clatnm.doctor.facts import Behind, Conf, DaemonState, StaticState, Subject
 from clatnm.doctor.filters import Chain
 from clatnm.kernel.machine import Neighbour, Way4
 from clatnm.kernel.overhear import Overheard
@@ -129,6 +129,9 @@ def a_vpn_world(*, ipv4: str = "", ipv6: str = "") -> Any:
     links = {**base.links, "tun0": tunnel}
     return replace(base, uplinks=tuple(uplinks), links=links, ways=Ways(ipv4=ipv4, ipv6=ipv6))
 
+
+FORWARD = Chain(family="ip", table="filter", name="FORWARD", hook="forward")
+BOX = ("br0", IPv4Address("10.9.0.1"))
 
 SUBJECTS: dict[str, tuple[Subject, str, str, str, str]] = {
     "no-interface": (a_subject(link=None), "connection", "fail", "no interface wlan0", ""),
@@ -326,5 +329,19 @@ SUBJECTS: dict[str, tuple[Subject, str, str, str, str]] = {
     "narrow": (
         a_subject(reach=Reach(longest_bytes=1300)),
         *("mtu", "warn", "longer than 1300 bytes vanish", ADD.format("mtu", "1300")),
+    ),
+    "dropped-for-others": (
+        a_subject(
+            lans=(BOX,),
+            behind=(Behind(device="docker0"), Behind(device="br0", drop_out=(FORWARD,), drop_back=(FORWARD,))),
+        ),
+        *("forward", "warn", "(ip filter FORWARD) drops what comes from br0: no IPv4 by clat-wlan0"),
+        "nft insert rule ip filter FORWARD iifname br0 oifname clat-wlan0 accept && "
+        "nft insert rule ip filter FORWARD iifname clat-wlan0 oifname br0 ct state established,related accept",
+    ),
+    "answers-for-others-dropped": (
+        a_subject(lans=(BOX,), behind=(Behind(device="br0", drop_back=(FORWARD,)),)),
+        *("forward", "warn", "drops the answers for br0"),
+        "nft insert rule ip filter FORWARD iifname clat-wlan0 oifname br0 ct state established,related accept",
     ),
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clatnm.doctor import report
-from clatnm.doctor.facts import Conf, DaemonState, Machine, Subject
+from clatnm.doctor.facts import Behind, Conf, DaemonState, Machine, Subject
 from clatnm.doctor.findings import TITLES, Level, root_cause
 from clatnm.kernel.machine import Neighbour
 from clatnm.kernel.ping import Reach, Trial
@@ -30,7 +30,7 @@ from tests.unit.doctor.cases import (
     a_subject,
     the_facts,
 )
-from tests.unit.doctor.tables import MACHINES, NATIVE, NO_PREFIX, SUBJECTS, a_vpn_world
+from tests.unit.doctor.tables import BOX, MACHINES, NATIVE, NO_PREFIX, SUBJECTS, a_vpn_world
 from tests.unit.policy.worlds import NOW, a_link, a_route4, a_world, an_uplink
 
 
@@ -107,6 +107,20 @@ def test_what_depends_on_a_failure_is_skipped_and_the_rest_is_not() -> None:
     assert (found["tun"].level, found["pref64"].level, found["plat"].level) == (Level.OK,) * 3
     assert found["translator"].said.cause == "not asked, because of daemon"
     assert found["mtu"].said.cause == "not asked, because of daemon"
+
+
+@pytest.mark.parametrize(
+    ("behind", "level", "cause"),
+    [
+        ((), "ok", "nobody is known to be behind this host"),
+        ((Behind(device="br0"),), "ok", "nothing is known to drop what comes from br0"),
+        (None, "skipped", "root sees whether a firewall drops what comes from br0"),
+    ],
+)
+def test_others_behind_this_host_are_no_fault(behind: tuple[Behind, ...] | None, level: str, cause: str) -> None:
+    found = report.findings(the_facts(a_subject(lans=(BOX,), behind=behind)))
+    assert root_cause(found) is None
+    assert (found[-1].check, str(found[-1].level), found[-1].said.cause) == ("forward", level, cause)
 
 
 def test_ordinary_user_hears_what_root_would_add() -> None:
