@@ -75,7 +75,15 @@ def encoded(fields: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-class _PriorityFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """What comes from elsewhere controls no terminal: of what cannot be printed only the ends of lines stay."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+class _PriorityFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITY.get(record.levelno, 6)}>"
         return "\n".join(prefix + line for line in super().format(record).splitlines())
@@ -115,11 +123,11 @@ class JournalHandler(logging.Handler):
 def setup(*, verbose: int = 0) -> None:
     """Log to standard error: warnings and INFO by default, evidence (DEBUG) when `verbose` >= 1."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter("%(message)s"))
     if _is_journal():
         handler.setFormatter(_PriorityFormatter("%(message)s"))
         handler = JournalHandler(handler, path=_JOURNAL)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Formatter("%(message)s"))
     root = logging.getLogger("clatnm")
     for old in root.handlers:
         if isinstance(old, JournalHandler):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,13 @@ _LISTED, _SHOWN = ("addresses", "routes"), 4
 def printable(text: str) -> str:
     """Text from elsewhere on one line and without terminal controls: the name of a Wi-Fi network may hold anything."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def json_text(told: Any, *, indent: int | None = 2) -> str:
+    """JSON for people as well: text stays readable, and what would control a terminal is escaped."""
+    text = json.dumps(told, indent=indent, ensure_ascii=False)
+    # Outside of its strings JSON has nothing but ASCII, and in these control characters below U+0020 are escaped.
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def run_of(verdict: Verdict, running: Mapping[str, Running]) -> Running | None:
@@ -156,7 +164,7 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
     if told["mode"] is None:
         lines = [f"{told['uuid']} on {told['interface']}: {head}"]
     else:
-        lines = [f"{told['interface']} “{printable(told['name'])}”: {head}"]
+        lines = [f"{told['interface']} “{told['name']}”: {head}"]
         lines.append(f"  mode      {told['mode']}, managed by {told['manager']}")
     prefix, translator = told["prefix"], told["translator"]
     if prefix is not None:
@@ -175,10 +183,10 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
             lines.append(_relay_line(translator["relay"]))
         lines.extend(_counter_lines(translator["counters"]))
     if told["error"]:
-        lines.append(f"  error     {printable(told['error'])}")
+        lines.append(f"  error     {told['error']}")
     evidence = " ".join(f"{key}={value}" for key, value in told["evidence"].items())
     lines.append(f"  evidence  {evidence}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _route(metric: int | None) -> str:

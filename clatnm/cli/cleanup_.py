@@ -15,12 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Remove what is found, say what it was."""
     from clatnm.kernel.netlink import Netlink
+    from clatnm.status import printable
     from clatnm.translators.leftovers import cleanup
 
     with Netlink() as kernel:
         found = cleanup(kernel)
     for what in found:
-        print(f"removed {what} of a translator that is gone")
+        print(printable(f"removed {what} of a translator that is gone"))
     if not found:
         print("nothing to clean up")
     return EXIT_OK if found else EXIT_NOTHING_TO_DO

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Gather the facts, check them, tell."""
     import asyncio
-    import json
 
+    from clatnm import status
     from clatnm.doctor import bundle, report
     from clatnm.doctor.findings import Level
     from clatnm.doctor.gather import gather
@@ -43,13 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config))
     found = report.findings(facts)
     if arguments.json:
-        print(json.dumps(report.as_json(found, facts), indent=2, ensure_ascii=False))
+        print(status.json_text(report.as_json(found, facts)))
     else:
         print(report.as_text(found, facts))
     if arguments.bundle is not None:
         names = arguments.with_names
         parts = bundle.write(arguments.bundle, found, facts, config_dir=arguments.config, with_names=names)
-        print(f"{arguments.bundle}: {', '.join(parts)}", file=sys.stderr)
+        print(status.printable(f"{arguments.bundle}: {', '.join(parts)}"), file=sys.stderr)
     if report.worst(found) is Level.FAIL:
         return EXIT_FAILED
     if not facts.subjects and not facts.machine.statics:

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
     import json
 
-    from clatnm import explain
+    from clatnm import explain, status
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.errors import ConfigError
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = asyncio.run(service.ask("Explain", arguments.connection))
     with understood():
         told = json.loads(answer)
-        text = json.dumps(told, indent=2, ensure_ascii=False)
+        text = status.json_text(told)
         if not arguments.json:
             text = "\n\n".join(explain.as_text(each) for each in told)
     if not told:

@@ -23,10 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the steps, take none."""
     import asyncio
-    import json
     from collections.abc import Iterable
 
-    from clatnm import planner
+    from clatnm import planner, status
 
     scenes: Iterable[planner.Scene]
     if arguments.replay is not None:
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     scene, anything = None, False
     for scene in scenes:
         anything = anything or bool(scene.steps)
-        print(json.dumps(planner.as_json(scene), ensure_ascii=False) if arguments.json else planner.as_text(scene))
+        print(status.json_text(planner.as_json(scene), indent=None) if arguments.json else planner.as_text(scene))
     if scene is None:
         print("the trace is empty", file=sys.stderr)
     return EXIT_OK if anything else EXIT_NOTHING_TO_DO

@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     answer = asyncio.run(service.ask("Status"))
     with understood():
         told = json.loads(answer)
-        text = json.dumps(told, indent=2, ensure_ascii=False) if arguments.json else status.as_text(told)
+        text = status.json_text(told) if arguments.json else status.as_text(told)
     print(text)
     return EXIT_OK

@@ -159,7 +159,8 @@ def test_log_is_plain_where_nobody_named_a_journal(
         log.setup()
         logger.info("it is so", extra=about(Message.BUS_LOST))
         logger.debug("nobody asked")
-    assert capfd.readouterr().err == "it is so\n"
+        logger.info("eth0\x1b[2J\x9b: as\nit is")
+    assert capfd.readouterr().err == "it is so\neth0\ufffd[2J\ufffd: as\nit is\n"
 
 
 def test_log_goes_to_the_journal_where_standard_error_is_one(
