@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`dist.py [DIRECTORY]`: source tarball, source distribution and wheel into DIRECTORY (dist), always the same bytes.
 
-Run by an interpreter that has setuptools. What goes in are the tree's files as they are now: those that git knows, in
-an unpacked release all. Every time stamp is SOURCE_DATE_EPOCH: where that is not set, the last commit's, in an unpacked
-release that of its files.
+Run by an interpreter that has setuptools. What goes in are the tree's files as they are now: all that git does not
+ignore, in an unpacked release all but what work leaves there. Every time stamp is SOURCE_DATE_EPOCH: where that is not
+set, the last commit's, in an unpacked release that of its files. `dist.py --epoch` tells which that is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ def version() -> str:
 def sources() -> list[Path]:
     """Every file of a release, relative to the tree, in an order that does not depend on the machine."""
     if (TREE / ".git").exists():
-        listed = [Path(name) for name in _git("ls-files", "-z", "--cached").split("\0") if name]
+        listed = [
+            Path(name)
+            for name in _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+            if name
+        ]
     else:
         listed = [path.relative_to(TREE) for path in TREE.rglob("*")]
     return sorted(path for path in listed if (TREE / path).is_file() and not _is_made(path))
@@ -160,7 +164,10 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     try:
         if len(arguments) > 1:
-            raise DistError("too many arguments (usage: dist.py [DIRECTORY])")
+            raise DistError("too many arguments (usage: dist.py [DIRECTORY | --epoch])")
+        if arguments == ["--epoch"]:
+            print(epoch(sources()))
+            return 0
         for path in dist(Path(arguments[0] if arguments else "dist")):
             print(path)
     except (DistError, OSError) as error:

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `build-rpm.sh [DIRECTORY] [RPMBUILD-OPTION...]`: the source rpm and the rpms into DIRECTORY (dist), the same bytes
+# every time. $SOURCES names a directory where the tarball of `make dist` is already. Where rpm has no macros for Python
+# packages (Debian), those of packaging/rpm/macros.clatnm-build are used, and .venv in place of packages to build with.
+set -eu
+cd "$(dirname "$0")/.."
+umask 022
+out=${1:-dist}
+shift || true
+python=$PWD/.venv/bin/python
+
+command -v rpmbuild >/dev/null || { echo "error: rpmbuild is not installed (package rpm, on Fedora rpm-build)" >&2 && exit 1; }
+work=$(mktemp -d -t clatnm-rpm.XXXXXX)
+# shellcheck disable=SC2064  # the directory as it is called now
+trap "rm -rf '$work'" EXIT
+
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$("$python" tools/dist.py --epoch)}
+export SOURCE_DATE_EPOCH
+sources=${SOURCES-}
+if [ -z "$sources" ]; then
+    sources=$work/sources
+    "$python" tools/dist.py "$sources" >/dev/null
+fi
+
+options=(--define "_topdir $work/top" --define "_sourcedir $(realpath "$sources")")
+if [ -z "$(rpm --eval '%{?pyproject_wheel}')" ]; then
+    # Debian's packages are not in rpm's database, so none that the spec asks for seems to be there.
+    options+=(--load packaging/rpm/macros.clatnm-build --define "__python3 $python" --nodeps)
+fi
+log=$work/log
+if ! rpmbuild -ba "${options[@]}" "$@" packaging/rpm/clatnm.spec >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "error: rpmbuild failed, as it says above" >&2
+    exit 1
+fi
+mkdir -p "$out"
+for made in "$work"/top/SRPMS/*.rpm "$work"/top/RPMS/*/*.rpm; do
+    cp "$made" "$out/"
+    echo "$out/${made##*/}"
+done
