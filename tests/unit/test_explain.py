@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +46,8 @@ from tests.unit.policy.worlds import (
     run_all,
     the_plan,
 )
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 DECISIONS = (Decision(at=0.0, text="wlan0: CLAT up"),)
 
@@ -93,6 +97,16 @@ def test_questions_are_asked_in_the_order_of_the_rules() -> None:
     order = [row["reason"] for row in told(a_world())["questions"]]
     assert order[: len(RULES)] == [str(reason) for reason, _ in RULES]
     assert set(order) == set(map(str, Reason))
+
+
+@pytest.mark.parametrize(
+    ("page", "section"), [("how-it-decides", "## The question"), ("decisions", "## The questions")]
+)
+def test_documents_ask_in_the_same_order(page: str, section: str) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8").partition(f"{section}\n")[2].partition("\n## ")[0]
+    order = [row["reason"] for row in told(a_world())["questions"]]
+    named = dict.fromkeys(re.findall(r"`([a-z0-9-]+)`", text))
+    assert [word for word in named if word in set(map(str, Reason))] == order
 
 
 NETWORKD = replace(an_uplink(), manager="systemd-networkd")
