@@ -19,7 +19,7 @@ from worker_packets import CLAT_V4, CLAT_V6, PEER_V4, UDP, filled, ipv4, udp, ve
 
 from clatnm.proto.nat64 import embed
 from clatnm.proto.ndp import neighbor_advertisement
-from clatnm.worker import wire
+from clatnm.worker import privileges, syscalls, wire
 from clatnm.worker.vnet import BLANK
 from clatnm.worker.wire import WorkerConfig
 from tests.lab.poll import eventually
@@ -210,8 +210,12 @@ def test_it_is_small_and_has_no_privileges(worker: Supervised) -> None:
     assert int(status["VmRSS"].split()[0]) <= RESIDENT_KIB
     assert status["NoNewPrivs"] == "1"
     assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert status["Seccomp"] == ("2" if syscalls.program(os.uname().machine) else "0")
     if os.geteuid() == 0:
-        assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4
+        user, group = privileges.identity()
+        assert user != 0 and status["Uid"].split() == [str(user)] * 4
+        assert group != 0 and status["Gid"].split() == [str(group)] * 4
+        assert status["CapBnd"] == "0" * 16
         assert status["Groups"].strip() == ""
 
 
