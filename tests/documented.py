@@ -3,7 +3,8 @@
 
 In Markdown, a block fenced as `sh` is commands, one a line; two blanks or more begin a remark, a line that begins with
 a blank goes on with it, and `#` begins one too. In a block fenced as `console`, commands follow `$ ` or `# `, and the
-rest is what they print. In man pages a command is `.Dl $ …` or `.Dl # …`. Blocks of any other kind have none: `strays`
+rest is what they print. In man pages a command is `.Dl $ …` or `.Dl # …`; with ` \\e` at its end it goes on in the next
+line, as in a shell. Blocks of any other kind have none: `strays`
 finds those that do.
 """
 
@@ -27,6 +28,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _REMARK = re.compile(r"\s{2,}.*| #.*")
 _IN_CONSOLE = re.compile(r"[$#] (.*)")
 _IN_MAN_PAGE = re.compile(r"\.Dl [$#] (.*)")
+_GOES_ON = re.compile(r" \\e\n\.Dl (?:\\ )*")
 _STRAY = re.compile(rf"(?:[$#] )?(?:{PROGRAMS}) [\w'\"+./-]")
 
 
@@ -64,7 +66,7 @@ def of_markdown(text: str) -> Iterator[str]:
 
 def of_man_page(text: str) -> Iterator[str]:
     """The commands of a page in mdoc."""
-    for line in text.splitlines():
+    for line in _GOES_ON.sub(" ", text).splitlines():
         if match := _IN_MAN_PAGE.match(line):
             yield _bare(match[1].replace("\\(dq", '"'))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal, unwrap
 from clatnm.dbus.properties import values
+from tests import documented
 from tests.e2e import clat
 from tests.lab.host import Host
 from tests.lab.lab import Lab
@@ -30,8 +30,7 @@ ADVERTS = 5
 def commands() -> list[str]:
     """Those of the page's examples, as a shell gets them."""
     examples = PAGE.partition(".Sh EXAMPLES")[2].partition(".Sh ")[0]
-    lines = re.findall(r"^\.Dl [$#] (.*)$", examples, re.MULTILINE)
-    return [line.replace("\\(dq", '"') for line in lines]
+    return list(documented.of_man_page(examples))
 
 
 class Listener:

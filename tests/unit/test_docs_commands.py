@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests import documented
-from tests.documented import MARKDOWN, Command
+from tests.documented import MAN_PAGES, MARKDOWN, Command
 from tests.e2e import documented_ways as ways
 from tests.unit.programs import need
 
@@ -36,8 +37,17 @@ nothing to do
 def test_commands_are_found_in_their_order_without_remarks_and_output() -> None:
     found = ["clatnm set X no", "clatnm status", "clatnm plan", "systemctl reload clatnm"]
     assert list(documented.of_markdown(SAMPLE)) == found
-    page = ".Dl $ clatnm set \\(dqOffice Wi-Fi\\(dq no\n.Dl no command\n.Dl # clatnm cleanup\n"
+    page = ".Dl $ clatnm set \\(dqOffice Wi-Fi\\(dq no\n.Dl no command\n.Dl # clatnm \\e\n.Dl \\ \\ cleanup\n"
     assert list(documented.of_man_page(page)) == ['clatnm set "Office Wi-Fi" no', "clatnm cleanup"]
+
+
+@pytest.mark.parametrize("path", MAN_PAGES, ids=lambda path: path.name)
+def test_command_in_a_man_page_can_be_copied_from_80_columns(path: Path) -> None:
+    plain = (need("mandoc", "mandoc"), "-T", "utf8", "-O", "width=78", str(path))
+    page = re.sub(r".\x08", "", subprocess.run(plain, capture_output=True, text=True, check=True).stdout)
+    lines = {line.strip()[2:] for line in re.sub(r" \\
+ +", " ", page).splitlines()}
+    assert [found for found in documented.of_man_page(path.read_text(encoding="utf-8")) if found not in lines] == []
 
 
 def test_command_in_a_block_of_another_kind_is_a_stray() -> None:
