@@ -37,10 +37,12 @@ from clatnm.notify import notify, watched_every_s
 from clatnm.observer import Observer
 from clatnm.policy.others import is_own
 from clatnm.policy.plan import decide
-from clatnm.policy.steps import diff, trying, wake_at, wanted
+from clatnm.policy.steps import diff, trying, unjudged, wake_at, wanted
 from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
 from clatnm.translators import BACKENDS, available, faults, sharing
+from clatnm.translators.adoption import adopt_all
+from clatnm.translators.estate import Estate
 from clatnm.translators.leftovers import clean_first
 from clatnm.translators.process import Spare
 
@@ -52,16 +54,22 @@ _RESUME_JUMP_S = 1.0
 
 
 class Daemon:
-    """`run()` returns after SIGTERM or SIGINT, with nothing of ours left on the machine. It is a `service.Answers`."""
+    """`run()` returns after SIGTERM or SIGINT, with nothing of ours left on the machine. It is a `service.Answers`.
 
-    def __init__(self, *, config_dir: Path, state_dir: Path, record: Path | None = None) -> None:
+    After SIGUSR1, and when it is killed, the translators go on for a while: whoever has the same `estate` adopts them.
+    """
+
+    def __init__(
+        self, *, config_dir: Path, state_dir: Path, record: Path | None = None, estate: Estate | None = None
+    ) -> None:
         self._config_dir = config_dir
         self._state_dir = state_dir
         self._recorder = Recorder(record) if record else None
         self._settings = self._in_force = Settings()
         self._secret = b""
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._leaving = False
+        self._estate = estate
         self._answering = False
         self._objects: Objects | None = None
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
@@ -74,7 +82,9 @@ class Daemon:
         self._host = Host()
         self._backends = available(self._host)
         hooks = Hooks(lambda: self._in_force)
-        self._supervisor = Supervisor(self._backends, clock=boottime, changed=self._wake.set, hooks=hooks)
+        self._supervisor = Supervisor(
+            self._backends, clock=boottime, changed=self._wake.set, hooks=hooks, estate=estate
+        )
 
     async def run(self) -> None:
         """Work until told to stop. ConfigError, HostError or AlreadyRunningError when it cannot even begin."""
@@ -83,7 +93,7 @@ class Daemon:
         self._tell_missing(before=None)
         self._secret = config.some_secret(self._state_dir)
         self._observer = Observer(self._host, clock=boottime, changed=self._wake.set, backends=tuple(BACKENDS))
-        await clean_first(self._host)
+        await self._begin()
         spare = Spare()
         bus = asyncio.ensure_future(self._keep_bus())
         bus.add_done_callback(lambda _: self._stop())
@@ -99,8 +109,7 @@ class Daemon:
             reading.cancel()
             self._observer.close()
             self._suspend.close()
-            await self._supervisor.stop_all()
-            await self._firewalld.close()
+            await self._end()
             await self._metrics.close()
             spare.close()
             bus.cancel()
@@ -110,6 +119,21 @@ class Daemon:
                 self._recorder.close()
         if not bus.cancelled():
             bus.result()  # raises what ended it
+
+    async def _begin(self) -> None:
+        """Take over what an earlier daemon has left, and clean up after it."""
+        if self._estate is not None:
+            for past, translator in await adopt_all(self._estate, self._backends):
+                self._supervisor.adopt(past, translator)
+        await clean_first(self._host)
+
+    async def _end(self) -> None:
+        """End every translator or, if another daemon is to come at once, leave them to that."""
+        if not self._leaving:
+            await self._supervisor.stop_all()
+            await self._firewalld.close()
+            return
+        await self._supervisor.leave_all()
 
     async def _keep_reading(self) -> None:
         """Tell the PLAT check what the translators have counted."""
@@ -128,6 +152,11 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = self._estate is not None
+        self._stop()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -192,7 +221,8 @@ class Daemon:
         self._supervisor.forget_failures(keep=trying(self._verdicts, world.running))
         # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
         awake = () if self._suspend.asleep else self._verdicts
-        self._supervisor.apply(diff(world.running, wanted(awake)))
+        untold = () if self._suspend.asleep else unjudged(self._verdicts, world.running, now)
+        self._supervisor.apply(diff(world.running, (*wanted(awake), *untold)))
         self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
         self._metrics.want(world.settings.metrics)
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)

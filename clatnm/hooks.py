@@ -64,6 +64,15 @@ class Hooks:
             told = about(Message.SCRIPT_FAILED, connection=plan.uuid, uplink=plan.interface, error=error)
             log.warning("%s: script-down: %s", plan.owner, error, extra=told)
 
+    def down_of(self, plan: Plan) -> str:
+        """What is to be run when it is gone; "" for nothing."""
+        return self._down.get(plan.key, "")
+
+    def inherit(self, plan: Plan, script_down: str) -> None:
+        """It is there since before us, with this to be run in the end."""
+        if script_down:
+            self._down[plan.key] = script_down
+
     def hurry(self) -> None:
         """The daemon ends: nobody waits for what a translator needs to come."""
         self._hurried = True

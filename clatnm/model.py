@@ -231,6 +231,8 @@ class Running:
     state: RunState
     withdrawn_at: float | None = None
     """Since when it has had no default route; None while it is offered."""
+    adopted_at: float | None = None
+    """Since when this daemon has it, if an earlier one had it before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,11 @@ from clatnm.compat import assert_never
 from clatnm.errors import ClatnmError, GaveWayError, HostError
 from clatnm.hooks import Hooks
 from clatnm.log import Message, about
+from clatnm.memo import Past
 from clatnm.model import Plan, Retry, Running, RunState, Settings, Start, Step, Stop, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Backend, Ended, Translator
+from clatnm.translators.estate import Estate
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,14 @@ class _Run:
     translator: Translator | None = None
     start_ms: float = 0.0
     withdrawn_at: float | None = None
+    adopted_at: float | None = None
 
 
 class Supervisor:
-    """`changed` is called whenever an outcome makes the world worth another look."""
+    """`changed` is called whenever an outcome makes the world worth another look.
+
+    `estate`: where a successor finds the translators that we leave; without it none outlives us.
+    """
 
     def __init__(
         self,
@@ -50,20 +56,22 @@ class Supervisor:
         clock: Callable[[], float],
         changed: Callable[[], None],
         hooks: Hooks | None = None,
+        estate: Estate | None = None,
     ) -> None:
         self._backends = backends
+        self._estate = estate
         self._hooks = hooks or Hooks(Settings)
         self._clock = clock
         self._changed = changed
         self._runs: dict[str, _Run] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._totals: dict[str, dict[str, int]] = {}
         self.retries: dict[str, Retry] = {}
 
     def running(self) -> dict[str, Running]:
         """What exists now, by `Plan.key`."""
         return {
-            key: Running(plan=run.plan, state=run.state, withdrawn_at=run.withdrawn_at)
+            key: Running(plan=run.plan, state=run.state, withdrawn_at=run.withdrawn_at, adopted_at=run.adopted_at)
             for key, run in self._runs.items()
         }
 
@@ -123,6 +131,47 @@ class Supervisor:
                 case _:
                     assert_never(step)
 
+    def adopt(self, past: Past, translator: Translator) -> None:
+        """It was an earlier daemon's, and is ours from now on. To be told before anything is decided."""
+        plan, now = past.plan, self._clock()
+        run = _Run(plan, RunState.ON, past.began, translator, past.start_ms, past.withdrawn_at, adopted_at=now)
+        self._runs[plan.key] = run
+        self._hooks.inherit(plan, past.script_down)
+        if past.collisions:
+            self.retries[plan.owner] = Retry(failures=0, error="", not_before=now, collisions=past.collisions)
+        self._spawn(self._watch(run, translator))
+        self._spawn(self._entrust(run))
+
+    async def leave_all(self) -> None:
+        """Let every translator go on that can without us, and end the others. Nothing is to be asked of us any more."""
+        self._hooks.hurry()
+        while any(run.state is not RunState.ON for run in self._runs.values()):
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+        left = {key for key, run in list(self._runs.items()) if await self._entrust(run)}
+        while set(self._runs) - left:
+            runs = [run for key, run in self._runs.items() if key not in left and run.state is RunState.ON]
+            self.apply([Stop(plan=run.plan) for run in runs])
+            await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
+
+    async def _entrust(self, run: _Run) -> bool:
+        """Have it outlive us, should we end from now on. False: it does not, and ends when we do."""
+        if self._estate is None or run.translator is None:
+            return False
+        known = self.retries.get(run.plan.owner)
+        past = Past(
+            plan=run.plan,
+            began=run.began,
+            start_ms=run.start_ms,
+            withdrawn_at=run.withdrawn_at,
+            script_down=self._hooks.down_of(run.plan),
+            collisions=known.collisions if known else 0,
+        )
+        try:
+            return await run.translator.entrust(self._estate, past)
+        except Exception as error:  # whatever it is, it works as long as we do
+            log.debug("%s: it will not outlive us: %s", run.plan.owner, _words(error))
+            return False
+
     async def stop_all(self) -> None:
         """End every translator; return when nothing is left."""
         self._hooks.hurry()
@@ -130,7 +179,7 @@ class Supervisor:
             self.apply([Stop(plan=run.plan) for run in self._runs.values() if run.state is RunState.ON])
             await asyncio.wait(set(self._tasks), return_when=asyncio.FIRST_COMPLETED)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -158,6 +207,7 @@ class Supervisor:
         run.state, run.began = RunState.ON, self._clock()
         self._count(run.plan.owner, "starts")
         self._spawn(self._watch(run, run.translator))
+        self._spawn(self._entrust(run))
         self._changed()
 
     async def _prepared(self, plan: Plan) -> str:
@@ -179,6 +229,7 @@ class Supervisor:
             return
         if run.state is not RunState.STOPPING:  # it has died meanwhile
             run.state = RunState.ON
+            self._spawn(self._entrust(run))
         self._changed()
 
     async def _stop(self, run: _Run) -> None:

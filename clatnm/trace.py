@@ -29,7 +29,7 @@ _KEY_SEPARATOR = " "
 
 def line(world: World, at: float) -> str:
     """One line of a trace, without its end."""
-    told = {"at": round(at, 3), "world": _encode(replace(world, secret=b""))}
+    told = {"at": round(at, 3), "world": encode(replace(world, secret=b""))}
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -40,7 +40,7 @@ def parse(lines: Iterable[str]) -> Iterator[tuple[float, World]]:
             continue
         try:
             told = json.loads(text)
-            at, world = _number(told["at"]), _decode(World, told["world"])
+            at, world = _number(told["at"]), decode(World, told["world"])
             if len({uplink.interface for uplink in world.uplinks}) < len(world.uplinks):
                 raise ValueError("an interface has two connections")
             if len({static.name for static in world.settings.statics}) < len(world.settings.statics):
@@ -55,10 +55,11 @@ def _words(error: Exception) -> str:
     return f"{text} is missing" if isinstance(error, KeyError) else text
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """A record of `model`, or a part of one, as JSON values."""
     if is_dataclass(value) and not isinstance(value, type):
         told = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {f.name: _encode(told[f.name]) for f in fields(value) if told[f.name] != _default(f)}
+        return {f.name: encode(told[f.name]) for f in fields(value) if told[f.name] != _default(f)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, EamTable):
@@ -68,11 +69,11 @@ def _encode(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {_encode_key(key): _encode(item) for key, item in value.items()}
+        return {_encode_key(key): encode(item) for key, item in value.items()}
     if isinstance(value, frozenset):
-        return sorted(_encode(item) for item in value)
+        return sorted(encode(item) for item in value)
     if isinstance(value, tuple):
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     return value
 
 
@@ -86,18 +87,18 @@ def _encode_key(key: Any) -> str:
     return _KEY_SEPARATOR.join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
-def _decode(kind: Any, value: Any) -> Any:
+def decode(kind: Any, value: Any) -> Any:
     """`value`, JSON, as the type annotation `kind` wants it. ValueError, TypeError, KeyError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _decode_union(arguments, value)
     if origin is tuple:
-        return tuple(_decode(arguments[0], item) for item in _checked(list, value))
+        return tuple(decode(arguments[0], item) for item in _checked(list, value))
     if origin is frozenset:
-        return frozenset(_decode(arguments[0], item) for item in _checked(list, value))
+        return frozenset(decode(arguments[0], item) for item in _checked(list, value))
     if origin is not None:  # Mapping
         key, item = arguments
-        return {_decode_key(key, name): _decode(item, told) for name, told in _checked(dict, value).items()}
+        return {_decode_key(key, name): decode(item, told) for name, told in _checked(dict, value).items()}
     if is_dataclass(kind):
         return _decode_record(typing.cast("type[Any]", kind), _checked(dict, value))
     if kind is EamTable:
@@ -126,7 +127,7 @@ def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:
         return None
     rest = [kind for kind in kinds if kind is not type(None)]
     if len(rest) == 1:
-        return _decode(rest[0], value)
+        return decode(rest[0], value)
     words = [kind for kind in rest if isinstance(kind, type) and issubclass(kind, Enum)]
     known = (kind(value) for kind in words if value in [member.value for member in kind])
     return next(known, None) or ip_address(_text(value))
@@ -134,10 +135,10 @@ def _decode_union(kinds: tuple[Any, ...], value: Any) -> Any:
 
 def _decode_key(kind: Any, text: str) -> Any:
     if typing.get_origin(kind) is not tuple:
-        return _decode(kind, text)
+        return decode(kind, text)
     kinds = typing.get_args(kind)
     parts = text.rsplit(_KEY_SEPARATOR, len(kinds) - 1)  # the first one may hold a blank
-    return tuple(_decode(each, part) for each, part in zip(kinds, parts, strict=True))
+    return tuple(decode(each, part) for each, part in zip(kinds, parts, strict=True))
 
 
 def _decode_record(kind: type[_T], value: dict[str, Any]) -> _T:
@@ -145,7 +146,7 @@ def _decode_record(kind: type[_T], value: dict[str, Any]) -> _T:
     unknown = value.keys() - hints.keys()
     if unknown:
         raise ValueError(f"{kind.__name__} has no {min(unknown)!r}")
-    return kind(**{name: _decode(hints[name], told) for name, told in value.items()})
+    return kind(**{name: decode(hints[name], told) for name, told in value.items()})
 
 
 def _number(value: Any) -> float:

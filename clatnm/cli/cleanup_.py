@@ -9,19 +9,27 @@ from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb has none."""
+    """The verb's arguments."""
+    parser.add_argument("--gone", action="store_true", help="only after those whose process is gone; end none")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove what is found, say what it was."""
+    import asyncio
+
     from clatnm.kernel.netlink import Netlink
     from clatnm.status import printable
+    from clatnm.translators.adoption import end_orphans
+    from clatnm.translators.estate import Estate
     from clatnm.translators.leftovers import cleanup
 
+    ended = [] if arguments.gone else asyncio.run(end_orphans(Estate()))
+    for what in ended:
+        print(printable(f"ended {what}, which no daemon had"))
     with Netlink() as kernel:
         found = cleanup(kernel)
     for what in found:
         print(printable(f"removed {what} of a translator that is gone"))
-    if not found:
+    if not found and not ended:
         print("nothing to clean up")
-    return EXIT_OK if found else EXIT_NOTHING_TO_DO
+    return EXIT_OK if found or ended else EXIT_NOTHING_TO_DO

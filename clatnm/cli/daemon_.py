@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Stay until SIGTERM or SIGINT."""
+    """Stay until SIGTERM or SIGINT, or SIGUSR1: then the translators are left to the next one."""
     import asyncio
     import faulthandler
     import signal
@@ -31,9 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     from clatnm import log
     from clatnm.daemon import Daemon
     from clatnm.errors import ConfigError
+    from clatnm.translators.estate import Estate
 
     async def work() -> None:
-        await Daemon(config_dir=arguments.config, state_dir=arguments.state, record=arguments.record).run()
+        daemon = Daemon(
+            config_dir=arguments.config, state_dir=arguments.state, record=arguments.record, estate=Estate()
+        )
+        await daemon.run()
 
     if arguments.record == Path("-"):
         raise ConfigError("a trace goes into a file", hint="--record FILE")

@@ -130,6 +130,13 @@ class Loaded:
             self.close()
             raise
 
+    @classmethod
+    def again(cls, maps: dict[str, int]) -> Loaded:
+        """What another process has loaded, as far as these descriptors go, which are ours from now on."""
+        loaded = cls.__new__(cls)
+        loaded.maps, loaded.programs = maps, {}
+        return loaded
+
     def close(self) -> None:
         """Let go of maps and programs; those that links hold live on."""
         for descriptor in (*self.programs.values(), *self.maps.values()):

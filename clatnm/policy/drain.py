@@ -24,6 +24,8 @@ LINGER_S = 10.0
 # IPv6 that is gone while the carrier stays comes back, mostly: a network manager that applies a changed profile takes
 # everything away first, for up to 1.5 s (NetworkManager 1.42).
 HOLD_S = 3.0
+# A daemon that has taken over a translator may not have heard yet why there is one: so long it is not asked.
+SETTLE_S = 10.0
 # How often to look whether anybody still uses a translator that has no route.
 CHECK_S = 5.0
 # What new connections go by instead, and old ones cannot.
@@ -73,6 +75,11 @@ def next_check(run: Running, *, limit_s: float, now: float) -> float | None:
     return first if first > now else min(now + CHECK_S, last)
 
 
+def settling(run: Running, *, now: float) -> bool:
+    """Is it one that was taken over a moment ago? What nobody has told since then may still be so."""
+    return run.adopted_at is not None and now < run.adopted_at + SETTLE_S
+
+
 def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, world: World) -> tuple[Plan, ...]:
     """What stays of a connection that shall have no translator: what old connections need, if something better is why.
 
@@ -81,6 +88,10 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
     link = this.link
     if link is None:
         return ()
+    if reason is Reason.NO_PREF64 or _awaits_manager(reason, this):
+        adopted = tuple(run.plan for run in theirs.all() if settling(run, now=this.now))
+        if adopted:
+            return adopted
     if reason in _BETTER or _awaits_manager(reason, this):
         return tuple(plan for run in theirs.all() if (plan := _withdrawn(run, this, link, world=world)))
     if reason is Reason.VPN_WITHOUT_IPV4:  # the routes of a VPN that comes or goes are not all there at once

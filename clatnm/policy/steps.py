@@ -16,6 +16,13 @@ def wanted(verdicts: Iterable[Verdict]) -> tuple[Plan, ...]:
     )
 
 
+def unjudged(verdicts: Iterable[Verdict], running: Mapping[str, Running], now: float) -> tuple[Plan, ...]:
+    """Translators taken over a moment ago of whose connections nobody has told yet. They stay as they are."""
+    judged = {verdict.uplink.owner for verdict in verdicts}
+    runs = (run for run in running.values() if run.plan.owner not in judged)
+    return tuple(run.plan for run in runs if drain.settling(run, now=now))
+
+
 def trying(verdicts: Iterable[Verdict], running: Mapping[str, Running]) -> set[str]:
     """Owners that want a translator, or have one still: what went wrong there before is not history yet."""
     wanting = {v.uplink.owner for v in verdicts if v.plan or v.reason is Reason.BACKING_OFF}
@@ -80,4 +87,5 @@ def wake_at(world: World, now: float) -> float | None:
         limit_s = world.settings.of(run.plan.uuid).drain_s
         check = drain.next_check(run, limit_s=limit_s, now=now)
         times += [] if check is None else [check]
+        times += [] if run.adopted_at is None else [run.adopted_at + drain.SETTLE_S]
     return min((time for time in times if time > now), default=None)

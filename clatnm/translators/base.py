@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from clatnm.kernel.host import Host
+from clatnm.memo import Memo, Past
 from clatnm.model import Plan
+from clatnm.translators.estate import Estate
+from clatnm.translators.orphan import Orphan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,12 @@ class Translator(Protocol):
     async def ended(self) -> Ended:
         """Wait until it ends by itself or by `stop`."""
 
+    async def entrust(self, estate: Estate, past: Past) -> bool:
+        """Have it go on for a while should we end, and a successor find it, until the next `update`.
+
+        `past`: its life so far. False: it cannot, or has another plan by now. HostError, TranslatorError.
+        """
+
 
 class Backend(Protocol):
     """One way of moving packets. `shares`: it can do so from the host's own address beside its own traffic."""
@@ -53,3 +62,9 @@ class Backend(Protocol):
 
     async def start(self, plan: Plan) -> Translator:
         """Bring up a translator; its route is there when this returns. HostError, TranslatorError: nothing is left."""
+
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> Translator:
+        """Take over one of this backend's that an earlier daemon has left.
+
+        HostError, TranslatorError, GaveWayError: it cannot be, and whoever asked has to end it.
+        """

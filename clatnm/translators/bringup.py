@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import os
 import socket
+from typing import Protocol
 
-from clatnm.errors import GaveWayError, HostError
+from clatnm.errors import GaveWayError, HostError, TranslatorError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.kernel.packet_socket import sends_large
+from clatnm.memo import Memo
 from clatnm.model import Plan
 from clatnm.translators import edge
 from clatnm.translators.device import (
@@ -29,9 +31,12 @@ from clatnm.translators.device import (
     leads,
     worker_config,
 )
+from clatnm.translators.estate import Estate, Held
+from clatnm.translators.orphan import Orphan
 from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
 from clatnm.translators.takeover import Preparable, Takeover
+from clatnm.translators.will import Will
 
 
 async def start(
@@ -121,3 +126,59 @@ def _furnish(kernel: Netlink, plan: Plan, priority: Priority, *, lead: bool) -> 
     )
     priority.protect(index)
     return index
+
+
+class Adoptable(FastPath, Protocol):
+    """A `FastPath` that can go on with what an earlier daemon has attached."""
+
+    def adopt(self, plan: Plan, device_index: int, held: Held) -> None:
+        """The descriptors are the hooks' from now on, in any case. TranslatorError."""
+
+
+async def adopt(host: Host, memo: Memo, orphan: Orphan, estate: Estate, hooks: Adoptable | None) -> DeviceTranslator:
+    """Take over what `start` has brought up for an earlier daemon.
+
+    HostError, TranslatorError, GaveWayError: the process is still there, and the caller's to end.
+    """
+    plan = memo.past.plan
+    if orphan.count != 1 + UplinkSockets.count(plan) + len(memo.held):
+        raise TranslatorError("not all of its descriptors came")
+    await host.do(lambda kernel: _look(kernel, memo))
+    door = socket.socket(fileno=orphan.take())
+    uplink = UplinkSockets.adopt(plan, orphan, neighbours_only=hooks is not None and plan.shared)
+    priority: Priority | None = None
+    try:
+        if hooks is not None:
+            descriptors = {name: orphan.take() for name in memo.held}
+            hooks.adopt(plan, memo.index, Held(descriptors=descriptors, programs=memo.programs, clsact=memo.clsact))
+        priority = Priority(host, plan)
+        priority.protect(memo.index)
+        if not plan.offered:  # somebody may have removed the rule meanwhile
+            await lead_in(host, memo.index, plan)
+        priority.check()
+    except BaseException:
+        if priority is not None:
+            priority.close()
+        if hooks is not None:
+            await hooks.close()
+        uplink.close()
+        door.close()
+        raise
+    worker = WorkerProcess.adopt(orphan, None if plan.relay is None else plan.relay.mappings)
+    will = Will(memo.index, door=door, estate=estate)
+    return DeviceTranslator(
+        host, worker, plan, memo.index, uplink=uplink, priority=priority, fast_path=hooks, will=will
+    )
+
+
+def _look(kernel: Netlink, memo: Memo) -> None:
+    """Is its device as it was? TranslatorError, HostError."""
+    plan = memo.past.plan
+    link = kernel.links().get(plan.device)
+    if link is None or link.index != memo.index:
+        raise TranslatorError(f"its device {plan.device} is gone")
+    addresses = {plan.clat_v4} if plan.relay is None else set(plan.relay.addresses)
+    if not addresses <= link.addresses4:
+        raise TranslatorError(f"{plan.device} has lost its address")
+    if plan.relay is None and leads(plan) and not any(route.metric == plan.metric for route in link.default4):
+        raise TranslatorError(f"{plan.device} has lost its route")

@@ -22,12 +22,16 @@ from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.kernel.packet_socket import join_solicited_node, open_packet_socket, refilter
 from clatnm.log import Message, about
+from clatnm.memo import Past
 from clatnm.model import Plan
 from clatnm.translators import edge
 from clatnm.translators.base import Ended
+from clatnm.translators.estate import Estate, Held
+from clatnm.translators.orphan import Orphan
 from clatnm.translators.pin import Pin
 from clatnm.translators.priority import Priority
 from clatnm.translators.process import WorkerProcess
+from clatnm.translators.will import Will
 from clatnm.worker.wire import DUMMY_ICMP_SOURCE, WorkerConfig
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,9 @@ class FastPath(Protocol):
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         """The process's counters with those of the hooks added."""
+
+    async def held(self) -> Held:
+        """What a successor needs to go on with it, once it is in force. TranslatorError."""
 
     async def close(self) -> None:
         """Detach whatever does not go with the device."""
@@ -121,6 +128,20 @@ class UplinkSockets:
             self.close()
             raise
 
+    @classmethod
+    def adopt(cls, plan: Plan, orphan: Orphan, *, neighbours_only: bool) -> UplinkSockets:
+        """Those that an earlier daemon has opened."""
+        sockets = cls.__new__(cls)
+        sockets._link_layer, sockets._neighbours_only = _neighbour_discovery(plan), neighbours_only
+        sockets._packets = socket.socket(fileno=orphan.take())
+        sockets._group = socket.socket(fileno=orphan.take()) if sockets._link_layer else None
+        return sockets
+
+    @staticmethod
+    def count(plan: Plan) -> int:
+        """How many there are."""
+        return 1 + _neighbour_discovery(plan)
+
     def descriptors(self) -> list[int]:
         return [self._packets.fileno(), *([self._group.fileno()] if self._group else [])]
 
@@ -153,6 +174,7 @@ class DeviceTranslator:
         priority: Priority,
         fast_path: FastPath | None,
         relayed: bool = False,
+        will: Will | None = None,
     ) -> None:
         self._host = host
         self._worker = worker
@@ -165,13 +187,28 @@ class DeviceTranslator:
         self._priority = priority
         self._fast_path = fast_path
         self._relayed = relayed
+        self._will = will or Will(index)
+        self._changing = self._closed = False
 
     async def update(self, plan: Plan) -> None:
+        # Should we end half-way, nobody could tell what there is.
+        self._changing = True
+        self._will.withdraw()
         try:
             await self._update(plan)
         except HostError:
             if not self._priority.lost:  # then it has an end of its own
                 raise
+        finally:
+            self._changing = False
+
+    async def entrust(self, estate: Estate, past: Past) -> bool:
+        held = Held() if self._fast_path is None else await self._fast_path.held()
+        # With another program behind it, it ends with that one, which ends with us.
+        if self._relayed or self._changing or self._closed or past.plan != self._plan:
+            return False
+        self._will.make(estate, self._worker, held, past)
+        return True
 
     async def _update(self, plan: Plan) -> None:
         old, self._plan = self._plan, plan
@@ -227,6 +264,8 @@ class DeviceTranslator:
     async def stop(self) -> None:
         # The address first: new connections go elsewhere at once instead of into a device on its way out, and old ones
         # do not go elsewhere with an address that is unknown there.
+        self._changing = True
+        self._will.withdraw()
         if self._plan.relay is not None:
             await edge.leave(self._host, self._index, self._plan.relay)
         else:
@@ -252,6 +291,8 @@ class DeviceTranslator:
         return replace(ended, error=self._priority.words, gave_way=True) if self._priority.lost else ended
 
     async def _close(self) -> None:
+        self._closed = True
+        self._will.close()
         self._priority.close()
         self._uplink.close()
         if self._fast_path is not None:

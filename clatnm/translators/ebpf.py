@@ -15,10 +15,13 @@ from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel import tun
 from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
+from clatnm.memo import Memo
 from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
 from clatnm.translators import bringup, device
+from clatnm.translators.estate import Estate
 from clatnm.translators.hooks import DEVICE_INGRESS, ClsactHooks, TcxHooks, config
+from clatnm.translators.orphan import Orphan
 
 # To the verifier the configuration is constant, so what is tried must look like what will be used.
 _EXAMPLE = Plan(
@@ -52,6 +55,9 @@ class EbpfBackend:
     async def start(self, plan: Plan) -> device.DeviceTranslator:
         return await bringup.start(self._host, plan, TcxHooks(self._host))
 
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> device.DeviceTranslator:
+        return await bringup.adopt(self._host, memo, orphan, estate, TcxHooks(self._host))
+
 
 class ClsactBackend:
     """A `translators.Backend` whose programs hang on clsact, for older kernels."""
@@ -66,6 +72,9 @@ class ClsactBackend:
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
         return await bringup.start(self._host, plan, ClsactHooks(self._host))
+
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> device.DeviceTranslator:
+        return await bringup.adopt(self._host, memo, orphan, estate, ClsactHooks(self._host))
 
 
 @functools.lru_cache(maxsize=1)

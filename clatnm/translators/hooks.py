@@ -9,6 +9,7 @@ import contextlib
 import copy
 import errno
 import functools
+import hashlib
 import os
 import struct
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clatnm import bpf
-from clatnm.errors import HostError
+from clatnm.errors import HostError, TranslatorError
 from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel import clsact
 from clatnm.kernel.bpf import Loaded
@@ -26,6 +27,7 @@ from clatnm.kernel.netlink import Netlink
 from clatnm.model import Plan
 from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import WELL_KNOWN
+from clatnm.translators.estate import Held
 from clatnm.translators.mappings import MAPS, entries, has_prefixes, with_room
 
 DEVICE_EGRESS, DEVICE_INGRESS = "device_egress", "device_ingress"
@@ -33,6 +35,7 @@ _KINDS = ("tcp", "udp", "icmp")  # as clat.bpf.c numbers them, first towards IPv
 _DIRECTIONS = ("ipv4_to_ipv6", "ipv6_to_ipv4")
 _COUNTER = struct.Struct("=QQ")
 _MEETINGS, _MEETING_S = 20, 0.05
+_MAP, _LINK = "map ", "link "  # before the names of descriptors
 
 
 class Place(NamedTuple):
@@ -77,6 +80,10 @@ class Hooks(abc.ABC):
         self._loaded: Loaded | None = None
         self._device_index = 0
         self._mappings: EamTable | None = None
+        self._others = False
+        """The programs are an earlier version's, and their maps no use to ours."""
+        self._before: list[dict[str, tuple[int, int]]] = []
+        """What they have counted, of which nothing is left in the kernel; by direction."""
 
     async def prepare(self, plan: Plan, device_index: int) -> None:
         """Load the programs. HostError."""
@@ -112,15 +119,35 @@ class Hooks(abc.ABC):
     async def update(self, plan: Plan) -> None:
         """New programs with the new configuration take over one by one: no packet meets a half-changed one."""
         old = self._loaded
-        fresh = await self._host.do(lambda _: self._load(plan, keep=old))
+        fresh = await self._host.do(lambda _: self._load(plan, keep=None if self._others else old))
         try:
             await self._host.do(lambda kernel: self._replace(kernel, plan, fresh))
         except BaseException:
             fresh.close()
             raise
         if old is not None:
+            if self._others:
+                self._before, self._others = self._counted(), False
             old.close()
         self._loaded = fresh
+
+    async def held(self) -> Held:
+        """What a successor needs to go on with them."""
+        if self._loaded is None:
+            raise TranslatorError("the hooks are not there yet")
+        maps = {f"{_MAP}{name}": fd for name, fd in self._loaded.maps.items() if name != kernel_bpf.CONFIG}
+        return Held(descriptors=maps, programs="" if self._others else fingerprint())
+
+    def adopt(self, plan: Plan, device_index: int, held: Held) -> None:
+        """Go on with those of an earlier daemon. The descriptors are ours from now on. TranslatorError."""
+        maps = {name.removeprefix(_MAP): fd for name, fd in held.descriptors.items() if name.startswith(_MAP)}
+        self._device_index = device_index
+        self._loaded = Loaded.again(maps)
+        self._others = held.programs != fingerprint()
+        if not self._others:  # else all maps are made anew for the next programs
+            self._mappings = EamTable() if plan.relay is None else plan.relay.mappings
+        if "counters" not in maps:
+            raise TranslatorError("the counters of the hooks did not come")
 
     def _load(self, plan: Plan, *, keep: Loaded | None) -> Loaded:
         table = bpf.table()
@@ -179,9 +206,17 @@ class Hooks(abc.ABC):
         if self._loaded is None or not told:
             return told
         with contextlib.suppress(HostError):
-            for number, direction in enumerate(_DIRECTIONS):
-                _add(told[direction], _read(self._loaded.maps["counters"], number * len(_KINDS)))
+            for direction, rows in zip(_DIRECTIONS, self._counted(), strict=True):
+                _add(told[direction], rows)
+            for direction, rows in zip(_DIRECTIONS, self._before):  # noqa: B905 - mostly there is none
+                _add(told[direction], rows)
         return told
+
+    def _counted(self) -> list[dict[str, tuple[int, int]]]:
+        """What these programs have counted, by direction. HostError."""
+        assert self._loaded is not None
+        counters = self._loaded.maps["counters"]
+        return [_read(counters, number * len(_KINDS)) for number in range(len(_DIRECTIONS))]
 
 
 class TcxHooks(Hooks):
@@ -204,6 +239,18 @@ class TcxHooks(Hooks):
         while self._links:
             os.close(self._links.popitem()[1])
 
+    async def held(self) -> Held:
+        held = await super().held()
+        links = {f"{_LINK}{name}": fd for name, fd in self._links.items()}
+        return replace(held, descriptors={**held.descriptors, **links})
+
+    def adopt(self, plan: Plan, device_index: int, held: Held) -> None:
+        links = {name.removeprefix(_LINK): fd for name, fd in held.descriptors.items() if name.startswith(_LINK)}
+        self._links = links
+        super().adopt(plan, device_index, held)
+        if links.keys() != {name for name, _, _ in self._places(plan)}:
+            raise TranslatorError("the hooks are not those that there should be")
+
 
 class ClsactHooks(Hooks):
     """On clsact: the filters on the TUN go with it; the one on the uplink is taken off here, or by `clatnm cleanup`."""
@@ -223,11 +270,28 @@ class ClsactHooks(Hooks):
     def _replace(self, kernel: Netlink, plan: Plan, loaded: Loaded) -> None:
         self._hang_up(kernel, plan, loaded)
 
+    async def held(self) -> Held:
+        return replace(await super().held(), clsact=self._added)
+
+    def adopt(self, plan: Plan, device_index: int, held: Held) -> None:
+        super().adopt(plan, device_index, held)
+        self._uplink, self._added = plan.ifindex, held.clsact
+
     def _take_down(self, kernel: Netlink) -> None:
         uplink, self._uplink = self._uplink, 0
         if uplink:
             with contextlib.suppress(HostError):
                 clsact.detach(kernel, uplink, owner=self._device_index, remove_clsact=self._added)
+
+
+@functools.lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Tells these programs and their maps from those of another version."""
+    table = bpf.table()
+    if table is None:
+        return ""
+    told = repr((sorted(table.programs.items()), sorted(table.maps.items()), table.config_size))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _read(counters: int, first: int) -> dict[str, tuple[int, int]]:

@@ -14,6 +14,8 @@ from typing import Any
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.proto.eam import EamTable
 from clatnm.translators.base import Ended
+from clatnm.translators.estate import PATIENCE_S
+from clatnm.translators.orphan import Foreign, Orphan
 from clatnm.worker import launch, wire
 from clatnm.worker.wire import WorkerConfig
 
@@ -58,9 +60,10 @@ class Spare:
 
 
 class WorkerProcess:
-    """One `clatnm.worker` process and the control socket to it. The process ends when this socket closes."""
+    """One `clatnm.worker` process and the control socket to it. The process ends when this socket closes, or, once it
+    was told to `keep` on, a while later."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Foreign, control: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self._process = process
         self._control = control
@@ -85,6 +88,14 @@ class WorkerProcess:
         control.setblocking(False)
         return cls(process, control)
 
+    @classmethod
+    def adopt(cls, orphan: Orphan, mappings: EamTable | None) -> WorkerProcess:
+        """One that somebody else has started, at work with these mappings. Process and control are ours from now on."""
+        worker = cls(orphan.process, orphan.control)
+        worker._ready.set_result(None)
+        worker._mappings = mappings
+        return worker
+
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -103,6 +114,13 @@ class WorkerProcess:
         try:
             wire.send_update(self._control, config, known=self._mappings)
             self._mappings = config.mappings
+        except OSError as error:
+            raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
+
+    def keep(self, door: socket.socket, held: Sequence[int]) -> None:
+        """Have it outlive us for a while, and hold these descriptors meanwhile. TranslatorError."""
+        try:
+            wire.send_keep(self._control, door, held, patience_s=PATIENCE_S, uid=os.geteuid())
         except OSError as error:
             raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
 
@@ -134,8 +152,7 @@ class WorkerProcess:
             self._control.send(wire.encode("stop"))
             return await asyncio.wait_for(asyncio.shield(self._end), _STOP_S)
         except (OSError, asyncio.TimeoutError):
-            if self._process.returncode is None:
-                self._process.kill()
+            self._process.kill()
             return await self._end
 
     async def ended(self) -> Ended:
@@ -153,7 +170,7 @@ class WorkerProcess:
         status = await _exit_status(self._process)
         self._read()  # its last words
         self._close()
-        error = self._error or f"the translator process ended with {_describe(status)}"
+        error = self._error or f"the translator process ended{_describe(status)}"
         if not self._ready.done():
             self._ready.set_exception(TranslatorError(error, status=status))
             self._ready.exception()  # whoever waits gets it; if nobody does, it is in `Ended` as well
@@ -195,10 +212,11 @@ class WorkerProcess:
             self._collided.set()
 
 
-async def _exit_status(process: subprocess.Popen[bytes]) -> int:
-    """Wait for its end without blocking anybody: a pidfd becomes readable then (Linux 5.3)."""
+async def _exit_status(process: subprocess.Popen[bytes] | Foreign) -> int | None:
+    """Wait for its end without blocking anybody: a pidfd becomes readable then (Linux 5.3). None: only its parent is
+    told."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    descriptor = os.pidfd_open(process.pid)
+    descriptor = process.descriptor() if isinstance(process, Foreign) else os.pidfd_open(process.pid)
     loop.add_reader(descriptor, over.set)
     try:
         await over.wait()
@@ -208,5 +226,7 @@ async def _exit_status(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-def _describe(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"status {status}"
+def _describe(status: int | None) -> str:
+    if status is None:
+        return ""
+    return f" with signal {-status}" if status < 0 else f" with status {status}"

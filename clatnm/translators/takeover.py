@@ -27,6 +27,7 @@ from typing import Any, Protocol
 from clatnm.errors import ClatnmError, HostError, TranslatorError
 from clatnm.model import Plan
 from clatnm.translators.device import FastPath, worker_config
+from clatnm.translators.estate import Held
 from clatnm.translators.process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,12 @@ class Takeover:
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._hooks.counters(slow)
+
+    async def held(self) -> Held:
+        await self._settled()
+        if self._error:
+            raise TranslatorError(self._error)
+        return await self._hooks.held()
 
     async def close(self) -> None:
         await self._settled()

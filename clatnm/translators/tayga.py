@@ -24,10 +24,13 @@ from typing import Any, Final
 from clatnm.errors import TranslatorError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
+from clatnm.memo import Memo, Past
 from clatnm.model import Plan
 from clatnm.translators import bringup, device
 from clatnm.translators.base import Ended
 from clatnm.translators.enclosed import Enclosed
+from clatnm.translators.estate import Estate
+from clatnm.translators.orphan import Orphan
 from clatnm.translators.selfcheck import Inwards, Outwards, Probe
 from clatnm.worker.enclosure import DEVICE
 from clatnm.worker.vnet import BLANK
@@ -133,6 +136,9 @@ class TaygaBackend:
             tayga.packets.close()
         return TaygaTranslator(tayga, translator, plan)
 
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> TaygaTranslator:
+        raise TranslatorError("tayga ends with the daemon that has started it")
+
 
 class TaygaTranslator:
     """A `translators.Translator`: TAYGA, and the device with our process. Neither outlives the other."""
@@ -159,6 +165,9 @@ class TaygaTranslator:
 
     async def ended(self) -> Ended:
         return await asyncio.shield(self._end)
+
+    async def entrust(self, estate: Estate, past: Past) -> bool:
+        return False
 
     async def _watch(self) -> Ended:
         ours, its = asyncio.ensure_future(self._device.ended()), asyncio.ensure_future(self._tayga.ended())

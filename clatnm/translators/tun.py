@@ -7,8 +7,11 @@ import os
 
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
+from clatnm.memo import Memo
 from clatnm.model import Plan
 from clatnm.translators import bringup, device
+from clatnm.translators.estate import Estate
+from clatnm.translators.orphan import Orphan
 
 
 class TunBackend:
@@ -25,3 +28,6 @@ class TunBackend:
 
     async def start(self, plan: Plan) -> device.DeviceTranslator:
         return await bringup.start(self._host, plan, None)
+
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> device.DeviceTranslator:
+        return await bringup.adopt(self._host, memo, orphan, estate, None)

@@ -2,8 +2,9 @@
 """`python -I -m clatnm.worker --control-fd N`: the translator process.
 
 It gives up all privileges, is handed open descriptors over its control socket, and moves packets until it is told to
-stop, its supervisor is gone, or a device is. Its end removes the TUN device, which nobody else holds. It may have been
-started long before it is needed: all that takes time is done by the time it waits for the descriptors.
+stop, its supervisor is gone and no successor comes, or a device is gone. Its end removes the TUN device, which nobody
+else holds. It may have been started long before it is needed: all that takes time is done by the time it waits for the
+descriptors.
 """
 
 from __future__ import annotations
@@ -33,16 +34,19 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"--control-fd {arguments[1]}: {error.strerror}", file=sys.stderr)
         return _USAGE_STATUS
+    worker: Worker | None = None
     try:
         privileges.drop()
+        privileges.confine()
         worker = _start(control)
         if worker is not None:
             worker.run()
     except ClatnmError as error:
-        _tell(control, error.what, error.hint)
+        _tell(worker.control if worker else control, error.what, error.hint)
         return 1
     except Exception as error:
-        _tell(control, f"translator failed: {type(error).__name__}: {error}", "this is a bug in clatnm")
+        what = f"translator failed: {type(error).__name__}: {error}"
+        _tell(worker.control if worker else control, what, "this is a bug in clatnm")
         raise
     return 0
 
@@ -65,11 +69,14 @@ def _start(control: socket.socket) -> Worker | None:
     return Worker(control, config, tun_fd=tun_fd, uplink=socket.socket(fileno=uplink_fd), relay=relay, held=held)
 
 
-def _tell(control: socket.socket, what: str, hint: str) -> None:
+def _tell(control: socket.socket | None, what: str, hint: str) -> None:
     try:
-        control.send(wire.encode("error", what=what, hint=hint), socket.MSG_DONTWAIT)
+        if control is not None:
+            control.send(wire.encode("error", what=what, hint=hint), socket.MSG_DONTWAIT)
+            return
     except OSError:
-        print(what, file=sys.stderr)  # nobody is left to tell
+        pass
+    print(what, file=sys.stderr)  # nobody is left to tell
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,13 @@ The socket is AF_UNIX SOCK_SEQPACKET, so a message is whole or absent. Both ends
                            update {config} · counters · stop
                            The last descriptor of a config with `table` true is a file with its mappings, which are
                            too many for a message; one with `table` false keeps those that the worker has.
+                           keep {patience_s, uid} with a listening socket, its door, and others merely to be held: from
+                                 now on it outlives the supervisor by so long, and obeys whoever of that user comes by
+                                 the door meanwhile. Each takes the place of the one before.
     worker -> supervisor   ready · counters {...} · conflict {address} · error {what, hint}, then exit status 1
+    worker -> successor    here {version} with the door, the uplink socket, and all that it holds, first what came with
+                                 `start`: the successor is the supervisor now
+                           busy: there is a supervisor
 """
 
 from __future__ import annotations
@@ -27,6 +33,9 @@ from clatnm.errors import ConfigError, ParseError
 from clatnm.proto.eam import EamTable
 from clatnm.proto.nat64 import parse_prefix
 
+# What a worker and a successor that did not start it have to agree on: these messages, the order of the descriptors,
+# and where the hooks' counters are. With another number it is ended, and another one started.
+VERSION = 1
 MESSAGE_BYTES = 65536  # the largest message either end reads
 DESCRIPTORS = 16  # the most that may come with a message
 IPV6_MIN_MTU = 1280  # RFC 8200 5
@@ -159,6 +168,11 @@ def send_start(control: socket.socket, config: WorkerConfig, descriptors: Sequen
 def send_update(control: socket.socket, config: WorkerConfig, *, known: EamTable | None = None) -> None:
     """Replace the whole config of a running worker, which has the mappings `known`. OSError may leave."""
     _send(control, "update", config, (), table=None if config.mappings == known else config.mappings)
+
+
+def send_keep(control: socket.socket, door: socket.socket, held: Sequence[int], *, patience_s: float, uid: int) -> None:
+    """Have it outlive us; see above. OSError may leave."""
+    socket.send_fds(control, [encode("keep", patience_s=patience_s, uid=uid)], [door.fileno(), *held])
 
 
 def _send(

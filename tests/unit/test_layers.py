@@ -60,9 +60,10 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "firewall": LEAVES | {"dbus"},
     # What a user's session runs; of the daemon it knows what the bus says.
     "desktop": LEAVES | {"dbus", "status"},
-    "translators": LEAVES | {"bpf", "kernel", "proto", "templates", "worker"},
+    "translators": LEAVES | {"bpf", "kernel", "memo", "proto", "templates", "worker"},
     # wiring
     "trace": LEAVES | {"proto"},
+    "memo": LEAVES | {"proto", "trace"},
     "recorder": LEAVES | {"trace"},
     "explain": LEAVES | {"journal", "policy", "status"},
     "observer": LEAVES | {"dbus", "discovery", "kernel", "policy", "uplinks"},
@@ -71,7 +72,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "hooks": frozenset({"log", "model"}),
     "metrics": LEAVES | {"config_metrics", "status"},
     "monitor": LEAVES | {"dbus", "status"},
-    "supervisor": LEAVES | {"hooks", "policy", "translators"},
+    "supervisor": LEAVES | {"hooks", "memo", "policy", "translators"},
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "relay", "status", "translators"},
 }
 # These two sit on top and may import every room; nothing but `cli` may import them.
