@@ -82,6 +82,8 @@ def _play(mind: Rehearsal, at: float) -> Scene:
 def read_trace(name: str) -> Iterator[tuple[float, World]]:
     """The worlds in a file, `-` for standard input. ConfigError: it cannot be read, or is no trace."""
     try:
+        if name == "-" and sys.stdin is None:
+            raise ConfigError("standard input is closed", hint="a file that `clatnm daemon --record` wrote")
         if name == "-":
             yield from _possible(trace.parse(_lines(sys.stdin)))
         else:

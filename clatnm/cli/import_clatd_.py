@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(name: str) -> str:
     """The text of clatd's file. HostError; ConfigError: it is no text."""
+    if name == _STDIN and sys.stdin is None:
+        raise ConfigError("standard input is closed", hint="clatnm import-clatd FILE")
     try:
         data = sys.stdin.buffer.read() if name == _STDIN else Path(name).read_bytes()
     except OSError as error:

@@ -8,10 +8,12 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from clatnm import __version__
 from clatnm.cli import EXIT_FAILED, EXIT_USAGE
@@ -44,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, but a mistake costs one line: `error: what (hint)`."""
 
     def error(self, message: str) -> None:  # type: ignore[override]  # argparse's never returns; nor does this
-        self.exit(EXIT_USAGE, f"error: {printable(message)} (see: {self.prog} --help)\n")
+        sys.exit(_complain(f"{message} (see: {self.prog} --help)", EXIT_USAGE))
 
 
 def parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -54,6 +56,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in _VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
+        sub.set_defaults(refuse=sub.error)
         if only in (None, verb):
             _module(verb).add_arguments(sub)
     return top
@@ -69,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks our arrows shows question marks
     words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser(words[0] if words and words[0] in _VERBS else None).parse_args(words)
+        top = parser(words[0] if words and words[0] in _VERBS else None)
+        arguments, rest = top.parse_known_args(words)
+        if rest:  # what follows a verb is explained by that verb's own help
+            refuse = arguments.refuse if words[0] == arguments.verb else top.error
+            refuse(f"unrecognized arguments: {' '.join(rest)}")
         run: Callable[[argparse.Namespace], int] = _module(arguments.verb).run
         status = run(arguments)
         if sys.stdout is not None:
@@ -106,17 +113,40 @@ def _bug(error: Exception) -> str:
 
 
 def _complain(what: str, status: int) -> int:
-    print(f"error: {printable(what)}", file=sys.stderr)
+    if sys.stderr is not None:  # print() would take standard output in its place
+        try:
+            print(f"error: {printable(what)}", file=sys.stderr, flush=True)
+        except OSError:  # whoever sees to it that nobody hears still gets the status
+            _abandon(sys.stderr)
     return status
 
 
 def _abandon_output() -> None:
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO | None) -> None:
     """What is still buffered goes nowhere, so that Python does not complain about it at exit either."""
-    if sys.stdout is not None:
+    if stream is not None:
         with contextlib.suppress(OSError, ValueError):  # one that is no file, or closed, keeps nothing
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _occupy_closed_streams() -> None:
+    """Where nobody gave us one of the three, a socket would get its number, and all that is meant for the stream."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    _occupy_closed_streams()
+    try:
+        status = main()
+    except KeyboardInterrupt:  # one more, while the first was answered
+        status = EXIT_FAILED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # or the next one would be told with a traceback
+    sys.exit(status)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 from clatnm.cli import EXIT_OK
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _write(page: str, output: str) -> None:
     """HostError: the file cannot be written."""
     if output == _STDOUT:
-        sys.stdout.write(page)
+        print(page, end="")
         return
     from clatnm.errors import HostError
 

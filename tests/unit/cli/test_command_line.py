@@ -71,6 +71,23 @@ def test_mistake_costs_one_line_and_status_2(argv: list[str], what: str, capsys:
     assert what in err
 
 
+@pytest.mark.parametrize(
+    ("argv", "program"),
+    [
+        (["status", "--js"], "clatnm status"),
+        (["status", "wlan0", "eth0"], "clatnm status"),
+        (["import-clatd", "a", "b"], "clatnm import-clatd"),
+        (["translate"], "clatnm translate"),
+        (["--fast", "status"], "clatnm"),
+        (["explode"], "clatnm"),
+    ],
+)
+def test_mistake_names_the_help_that_explains_it(
+    argv: list[str], program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(argv, capsys)[2].endswith(f" (see: {program} --help)\n")
+
+
 @pytest.fixture
 def no_effects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[argparse.Namespace]]:
     """No verb does anything; the arguments each would have had."""
