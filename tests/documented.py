@@ -4,8 +4,7 @@
 In Markdown, a block fenced as `sh` is commands, one a line; two blanks or more begin a remark, a line that begins with
 a blank goes on with it, and `#` begins one too. In a block fenced as `console`, commands follow `$ ` or `# `, and the
 rest is what they print. In man pages a command is `.Dl $ …` or `.Dl # …`; with ` \\e` at its end it goes on in the next
-line, as in a shell. Blocks of any other kind have none: `strays`
-finds those that do.
+one, as in a shell. Blocks of any other kind have none: `strays` finds those that do.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _REMARK = re.compile(r"\s{2,}.*| #.*")
 _IN_CONSOLE = re.compile(r"[$#] (.*)")
 _IN_MAN_PAGE = re.compile(r"\.Dl [$#] (.*)")
-_GOES_ON = re.compile(r" \\e\n\.Dl (?:\\ )*")
+_GOES_ON = re.compile(r" \\e\n\.Dl ")
 _STRAY = re.compile(rf"(?:[$#] )?(?:{PROGRAMS}) [\w'\"+./-]")
 
 

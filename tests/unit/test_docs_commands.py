@@ -37,7 +37,7 @@ nothing to do
 def test_commands_are_found_in_their_order_without_remarks_and_output() -> None:
     found = ["clatnm set X no", "clatnm status", "clatnm plan", "systemctl reload clatnm"]
     assert list(documented.of_markdown(SAMPLE)) == found
-    page = ".Dl $ clatnm set \\(dqOffice Wi-Fi\\(dq no\n.Dl no command\n.Dl # clatnm \\e\n.Dl \\ \\ cleanup\n"
+    page = ".Dl $ clatnm set \\(dqOffice Wi-Fi\\(dq no\n.Dl no command\n.Dl # clatnm \\e\n.Dl cleanup\n"
     assert list(documented.of_man_page(page)) == ['clatnm set "Office Wi-Fi" no', "clatnm cleanup"]
 
 
@@ -45,8 +45,7 @@ def test_commands_are_found_in_their_order_without_remarks_and_output() -> None:
 def test_command_in_a_man_page_can_be_copied_from_80_columns(path: Path) -> None:
     plain = (need("mandoc", "mandoc"), "-T", "utf8", "-O", "width=78", str(path))
     page = re.sub(r".\x08", "", subprocess.run(plain, capture_output=True, text=True, check=True).stdout)
-    lines = {line.strip()[2:] for line in re.sub(r" \\
- +", " ", page).splitlines()}
+    lines = {line.strip()[2:] for line in re.sub(r" \\\n +", " ", page).splitlines()}
     assert [found for found in documented.of_man_page(path.read_text(encoding="utf-8")) if found not in lines] == []
 
 
