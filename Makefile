@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines demo lab lint format bench fuzz trees install install-files uninstall clean
+.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines demo lab lint format bench fuzz trees install install-files uninstall purge dist packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -81,6 +81,21 @@ install-files: ## only the files around the Python package, for distribution pac
 
 uninstall: ## take away what `make install` installed; configuration and state stay (root)
 	@tools/install.sh uninstall
+
+purge: ## take away that and configuration and state too (root)
+	@tools/install.sh purge
+
+dist: ## source tarball, source distribution and wheel into dist/, the same bytes every time
+	@tools/packages.sh install
+	@tools/venv.sh
+	@.venv/bin/python tools/dist.py
+
+packages: ## the same, and an rpm and a deb of it, into dist/
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python tools/dist.py
+	@SOURCES=dist tools/build-rpm.sh
+	@tools/build-deb.sh
 
 clean: ## remove .venv, caches and build leftovers
 	@rm -rf .venv build dist *.egg-info clatnm/bpf/clat.json .pytest_cache .mypy_cache .ruff_cache .hypothesis

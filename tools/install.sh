@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# `install.sh install|files|uninstall`, into PREFIX under DESTDIR.
+# `install.sh install|files|uninstall|purge`, into PREFIX under DESTDIR.
 #
 # The program lives in an environment of its own, PREFIX/lib/clatnm, because the system's Python belongs to the
 # distribution (PEP 668) and its libraries may be older than ours. Nothing else of the system's Python is touched.
@@ -66,6 +66,34 @@ each_file() { # COMMAND: called as COMMAND MODE FILE PLACE
     while read -r mode file place; do
         [ -z "$mode" ] || "$1" "$mode" "$file" "$root$place"
     done <<<"$files"
+}
+
+# Where `install` says which directories it had to make: they go with it, when nobody else has put anything there.
+record=$root$library/made-directories
+
+missing_directories() {
+    local mode file place
+    {
+        while read -r mode file place; do
+            [ -z "$mode" ] || printf '%s\n' "$place"
+        done <<<"$files"
+        while read -r file place; do
+            [ -z "$file" ] || printf '%s\n' "$place"
+        done <<<"$completions"
+        printf '%s\n' "$prefix/bin/clatnm" "$library" /etc/clatnm/static.d/NAME
+    } | while read -r place; do
+        while place=${place%/*} && [ -n "$place" ] && [ ! -d "$root$place" ]; do
+            printf '%s\n' "$place"
+        done
+    done | sort -u
+}
+
+# What is read here was written before the record went away with the program.
+remove_directories() {
+    local place
+    printf '%s\n' "$1" | sort -ru | while read -r place; do
+        [ -z "$place" ] || [ ! -d "$root$place" ] || rmdir --ignore-fail-on-non-empty "$root$place"
+    done
 }
 
 put() {
@@ -135,15 +163,19 @@ reread() {
 case ${1-} in
 install)
     [ -n "$root" ] || tools/packages.sh install
+    made=$(cat "$record" 2>/dev/null || true)
+    made+=$'\n'$(missing_directories)
     install_program
     install_files
+    printf '%s\n' "$made" >"$record"
     reread
     [ -n "$root" ] || echo "installed; start it now and at every boot: systemctl enable --now clatnm"
     ;;
 files)
     install_files
     ;;
-uninstall)
+uninstall | purge)
+    made=$(cat "$record" 2>/dev/null || true)
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then
         systemctl disable --quiet --now clatnm.service || true
         systemctl --global disable --quiet clatnm-notify.service || true
@@ -155,11 +187,17 @@ uninstall)
     rm -rf "$root$library"
     rm -f "$root$prefix/bin/clatnm"
     [ ! -d "$root$prefix/share/clatnm" ] || rmdir --ignore-fail-on-non-empty "$root$prefix/share/clatnm"
+    if [ "$1" = purge ]; then
+        rm -rf "$root/etc/clatnm" "$root/var/lib/clatnm" "$root/run/clatnm"
+        # Nobody's files are left behind: it owned none.
+        [ -n "$root" ] || ! getent passwd clatnm-translator >/dev/null || userdel clatnm-translator
+    fi
+    remove_directories "$made"
     reread
-    echo "removed; /etc/clatnm and /var/lib/clatnm stay"
+    if [ "$1" = purge ]; then echo "removed"; else echo "removed; /etc/clatnm and /var/lib/clatnm stay (make purge)"; fi
     ;;
 *)
-    echo "usage: install.sh install|files|uninstall" >&2
+    echo "usage: install.sh install|files|uninstall|purge" >&2
     exit 2
     ;;
 esac
