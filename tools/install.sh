@@ -26,7 +26,10 @@ fi
 if [ "$prefix" = /usr ]; then
     lib=/usr/lib dbus=/usr/share/dbus-1/system.d
     systemd=/usr/lib/systemd/system users=/usr/lib/systemd/user networkd=/usr/lib/systemd/network
+    # Whoever installs by hand enables it by hand.
+    packaged="644 packaging/systemd/90-clatnm.preset /usr/lib/systemd/system-preset/90-clatnm.preset"
 else
+    packaged=
     lib=/etc dbus=/etc/dbus-1/system.d
     systemd=/etc/systemd/system users=/etc/systemd/user networkd=/etc/systemd/network
 fi
@@ -44,6 +47,8 @@ files="
 644 packaging/dbus/org.clatnm1.conf      $dbus/org.clatnm1.conf
 644 packaging/polkit/org.clatnm1.policy  /usr/share/polkit-1/actions/org.clatnm1.policy
 644 packaging/systemd/clatnm.service     $systemd/clatnm.service
+644 packaging/sysusers.d/clatnm.conf     $lib/sysusers.d/clatnm.conf
+644 packaging/tmpfiles.d/clatnm.conf     $lib/tmpfiles.d/clatnm.conf
 644 packaging/systemd/clatnm.catalog     $prefix/lib/systemd/catalog/clatnm.catalog
 644 packaging/grafana/clatnm.json        $prefix/share/clatnm/grafana.json
 644 packaging/systemd/user/clatnm-notify.service $users/clatnm-notify.service
@@ -54,6 +59,7 @@ files="
 644 packaging/man/clatnm-static.conf.5   $prefix/share/man/man5/clatnm-static.conf.5
 644 packaging/man/org.clatnm1.5          $prefix/share/man/man5/org.clatnm1.5
 644 packaging/static-relay.conf          $prefix/share/clatnm/static-relay.conf
+$packaged
 "
 # shell, place there: made when they are installed, so that they know every verb and option
 completions="
@@ -150,6 +156,13 @@ install_program() {
     ln -sfn "$library/bin/clatnm" "$root$prefix/bin/clatnm"
 }
 
+# The user that translators are; without systemd's tool for it they are nobody.
+make_user() {
+    [ -z "$root" ] || return 0
+    ! command -v systemd-sysusers >/dev/null || systemd-sysusers "$lib/sysusers.d/clatnm.conf"
+    ! command -v systemd-tmpfiles >/dev/null || systemd-tmpfiles --create "$lib/tmpfiles.d/clatnm.conf"
+}
+
 # Tell the daemons that are running about files that came or went.
 reread() {
     [ -z "$root" ] && [ -d /run/systemd/system ] || return 0
@@ -168,6 +181,7 @@ install)
     install_program
     install_files
     printf '%s\n' "$made" >"$record"
+    make_user
     reread
     [ -n "$root" ] || echo "installed; start it now and at every boot: systemctl enable --now clatnm"
     ;;
@@ -191,6 +205,8 @@ uninstall | purge)
         rm -rf "$root/etc/clatnm" "$root/var/lib/clatnm" "$root/run/clatnm"
         # Nobody's files are left behind: it owned none.
         [ -n "$root" ] || ! getent passwd clatnm-translator >/dev/null || userdel clatnm-translator
+        # Some systems keep a user's group.
+        [ -n "$root" ] || ! getent group clatnm-translator >/dev/null || groupdel clatnm-translator
     fi
     remove_directories "$made"
     reread
