@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from clatnm.doctor.redact import Redactor
 from clatnm.errors import HostError
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "journal.txt": ("journalctl", "--no-pager", "--unit=clatnm", "--lines=500", "--output=short-iso"),
+    "journal.txt": ("journalctl", "--no-pager", "--no-hostname", "--unit=clatnm", "--lines=500", "--output=short-iso"),
     "networkmanager.txt": ("NetworkManager", "--version"),
     "systemd.txt": ("systemctl", "--version"),
     "rules4.txt": ("ip", "-4", "rule"),
@@ -34,12 +36,15 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "addresses.txt": ("ip", "-d", "address"),
 }
 _COMMAND_S, _MAX_BYTES = 10.0, 1 << 20
+_COMMENT = re.compile(r"(?:^[ \t]*|[ \t]+)[#;].*", re.MULTILINE)
 _LIBRARIES = ("dbus-next", "dbus-fast", "pyroute2", "dnspython", "Jinja2")
 _FILE_MODE = 0o600  # what it holds has been looked through by nobody
 
 
 def write(path: Path, found: Sequence[Finding], facts: Facts, *, config_dir: Path, with_names: bool) -> list[str]:
     """Write the archive in one step; the names of what is in it. HostError: it cannot be written."""
+    if path.exists() and not path.is_file():  # a device would be gone afterwards, and a file in its place
+        raise HostError(f"{path}: not a regular file", errno=errno.EINVAL, hint="a new file, as clatnm.tar.gz")
     parts = _parts(found, facts, config_dir)
     redactor = _redactor(facts, with_names=with_names)
     told = {name: redactor.text(text) for name, text in parts.items()}
@@ -67,9 +72,9 @@ def _redactor(facts: Facts, *, with_names: bool) -> Redactor:
     names = {uplink.name for uplink in uplinks if uplink.name != uplink.interface}
     names |= {s.name for s in facts.subjects if s.name != s.interface}
     prefixes = [c.prefix for candidates in (world.prefixes.values() if world else ()) for c in candidates]
-    return Redactor(
-        names=() if with_names else names, hosts=() if with_names else (socket.gethostname(),), prefixes=prefixes
-    )
+    host = socket.gethostname()
+    hosts = (host, host.partition(".")[0])
+    return Redactor(names=() if with_names else names, hosts=() if with_names else hosts, prefixes=prefixes)
 
 
 def _parts(found: Sequence[Finding], facts: Facts, config_dir: Path) -> dict[str, str]:
@@ -124,8 +129,13 @@ def _configuration(directory: Path) -> dict[str, str]:
         with suppress(OSError):
             # Of a connection the file's name is the connection's UUID.
             name = f"etc/{path.parent.name}-{number}.conf" if number else "etc/clatnm.conf"
-            told[name] = path.read_bytes()[:_MAX_BYTES].decode("utf-8", "replace")
+            told[name] = _without_comments(path.read_bytes()[:_MAX_BYTES].decode("utf-8", "replace"))
     return told
+
+
+def _without_comments(text: str) -> str:
+    """A configuration file as it works; people write all kinds of things beside that. Its lines keep their numbers."""
+    return _COMMENT.sub("", text)
 
 
 def _archive(parts: Mapping[str, str]) -> bytes:
