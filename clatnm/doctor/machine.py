@@ -121,7 +121,7 @@ def _static(machine: Machine) -> Said:
         causes = "; ".join(f"{static.name} does not run: {static.why}" for static in lost)
         return fail(causes, lost[0].change)
     names = ", ".join(static.name for static in machine.statics)
-    return ok(f"{names} runs" if names else "there are none")
+    return ok(f"{names} runs" if names else "there are no static translators")
 
 
 CHECKS: tuple[Check[Machine], ...] = (

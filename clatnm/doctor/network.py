@@ -140,7 +140,7 @@ def _manager(s: Subject) -> Said:
 
 def _other(s: Subject) -> Said:
     if s.verdict is None or s.this is None or s.verdict.reason is not Reason.OTHER_TRANSLATOR:
-        return ok("there is no other")
+        return ok("there is no other translator")
     cause = f"another translator is at work on this machine, with {s.this.other}"
     remedy = "stop it; of clatd, `clatnm import-clatd` first shows what becomes of its configuration"
     command = "systemctl disable --now clatd"
@@ -151,7 +151,8 @@ def _other(s: Subject) -> Said:
 
 def _native(s: Subject) -> Said:
     if s.verdict is None or s.link is None or s.verdict.reason is not Reason.NATIVE_IPV4:
-        return ok("there is none" if s.this is None or not s.this.native_ipv4 else "there is some, and CLAT is forced")
+        forced = s.this is not None and s.this.native_ipv4
+        return ok("there is some, and CLAT is forced" if forced else "there is no native IPv4")
     if s.ipv4.answered:
         return ok(f"native IPv4 works ({s.ipv4.detail}), so no CLAT is needed", final=True)
     gateways = [route.gateway for route in s.link.default4]
@@ -167,7 +168,7 @@ def _native(s: Subject) -> Said:
 
 def _never_default(s: Subject) -> Said:
     if s.verdict is None or s.verdict.reason is not Reason.NEVER_DEFAULT:
-        return ok("it may have one")
+        return ok("the profile allows an IPv4 default route")
     cause = "its profile keeps the IPv4 default route off this connection (never-default)"
     return fail(cause, "allow it", command=f"nmcli connection modify {s.called} ipv4.never-default no")
 

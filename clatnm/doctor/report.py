@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from clatnm import __version__
@@ -80,29 +80,32 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def as_text(found: Sequence[Finding], facts: Facts) -> str:
-    """What `clatnm doctor` prints."""
+    """What `clatnm doctor` prints: the cause and what to do about it stand last, where a terminal shows them."""
+    first = root_cause(found)
     lines: list[str] = []
     for (interface, name), group in itertools.groupby(found, key=lambda f: (f.interface, f.connection)):
-        lines += ["", f"{interface} “{name}”" if interface else "This machine"]
-        for finding in group:
-            lines += _lines(finding)
-    first = root_cause(found)
+        lines += ["", f"{interface} “{name}”" if interface else "This machine", *_rows(group, first)]
     if first is not None:
         where = f" on {first.interface}" if first.interface else ""
         begin = "First of all" if first.level is Level.FAIL else "Nothing fails. Worth a look"
-        lines += ["", f"{begin}: {first.check}{where}: {first.said.cause}"]
-    else:
+        lines += ["", f"{begin}: {first.check}{where}: {first.said.cause}", *_remedy(first, indent=2)]
+    elif facts.subjects or facts.machine.statics:
         lines += ["", "All is well."]
     adds = root_adds(facts)
     lines += ["", "Root would also see:", *(f"  {line}" for line in adds)] if adds else []
     return "\n".join(map(printable, lines[1:]))
 
 
-def _lines(finding: Finding) -> list[str]:
-    said = finding.said
-    lines = [f"  {_TELLS[said.level]:<4}  {finding.check:<{_WIDTH}}  {said.cause}"]
-    if said.remedy:
-        lines.append(f"{'':<{_WIDTH + 10}}→ {said.remedy}")
-    if said.command:
-        lines.append(f"{'':<{_WIDTH + 10}}$ {said.command}")
-    return lines
+def _rows(group: Iterable[Finding], first: Finding | None) -> Iterator[str]:
+    """Those of one connection. What was not asked, for one and the same reason, is one row."""
+    for _, alike in itertools.groupby(group, key=lambda f: f.said.cause if f.level is Level.SKIPPED else f.check):
+        finding, *more = alike
+        name = f"{len(more) + 1} more" if more else finding.check
+        yield f"  {_TELLS[finding.level]:<4}  {name:<{_WIDTH}}  {finding.said.cause}"
+        if finding is not first:
+            yield from _remedy(finding, indent=_WIDTH + 10)
+
+
+def _remedy(finding: Finding, *, indent: int) -> list[str]:
+    told = (("→", finding.said.remedy), ("$", finding.said.command))
+    return [f"{'':<{indent}}{sign} {words}" for sign, words in told if words]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from clatnm.doctor.findings import TITLES
 from clatnm.errors import ConfigError
 from tests.e2e.doctor_faults import FAULTS, table
 from tests.unit.doctor.cases import MACHINE, SILENT, a_subject, the_facts
+from tests.unit.doctor.tables import SUBJECTS
 from tests.unit.policy.worlds import a_world
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -77,9 +79,29 @@ def test_text_says_the_cause_last_with_its_remedy(
     assert main(["doctor", "wlan0"]) == 1
     out = capsys.readouterr().out
     assert "FAIL  daemon" in out
-    assert "$ systemctl enable --now clatnm" in out
-    assert out.rstrip().endswith("First of all: daemon: the clatnm daemon does not run")
+    assert out.endswith(
+        "First of all: daemon: the clatnm daemon does not run\n  → start it\n  $ systemctl enable --now clatnm\n"
+    )
     assert "wlan0 “Net of wlan0”" in out
+
+
+def test_what_was_not_asked_for_one_reason_is_one_line() -> None:
+    facts = the_facts(SUBJECTS["off"][0])
+    text = report.as_text(report.findings(facts), facts)
+    left = len(TITLES) - list(TITLES).index("mode") - 1
+    assert f"  -     {left} more        not asked, because of mode\n\nFirst of all: mode on wlan0: " in text
+    assert "  ok    other  " not in text
+
+
+def test_remedy_of_another_warning_stands_beside_it() -> None:
+    facts = the_facts(SUBJECTS["narrow"][0], machine=replace(MACHINE, leftovers=("the rule for 192.0.0.4",)))
+    text = report.as_text(report.findings(facts), facts)
+    assert text.endswith("\n  → have it removed\n  $ clatnm cleanup")
+    assert re.search(r"warn  mtu .*\n +→ `mtu = 1300` in .*\n +\$ sed -i ", text)
+
+
+def test_without_a_connection_nothing_is_said_to_be_well() -> None:
+    assert "All is well" not in report.as_text(report.findings(NOTHING), NOTHING)
 
 
 def test_warning_alone_is_said_to_be_one(found: Callable[[Facts], None], capsys: pytest.CaptureFixture[str]) -> None:
