@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from pathlib import Path
 
 from clatnm import trace
@@ -22,7 +23,8 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            os.fchmod(descriptor, 0o600)  # it may have been there
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):  # and not /dev/null, which others need
+                os.fchmod(descriptor, 0o600)  # it may have been there
         except OSError as error:
             raise HostError(f"{path}: {error.strerror}", errno=error.errno or errno.EIO) from error
         self._path = path

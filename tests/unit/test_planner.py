@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Network
@@ -74,6 +75,16 @@ def test_recorded_trace_can_be_read(tmp_path: Path) -> None:
     found = list(planner.read_trace(str(tmp_path / "trace")))
     assert [at for at, _ in found] == [NOW, NOW + 2], "only what has changed"
     assert (tmp_path / "trace").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_file_keeps_its_rights(tmp_path: Path) -> None:
+    """`--record /dev/null` by root must leave it to everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)):
+        Recorder(pipe).close()
+    assert pipe.stat().st_mode & 0o777 == 0o666
 
 
 def test_recorder_that_cannot_write_gives_up_quietly(caplog: pytest.LogCaptureFixture) -> None:
