@@ -19,7 +19,16 @@ SIZE = "4G"  # of the sparse file
 _PACKAGES = (
     *("systemd", "systemd-sysv", "systemd-resolved", "udev", "dbus", "kmod", "libpam-systemd", "polkitd", "passwd"),
     *("netbase", "procps", "iproute2", "iputils-ping", "nftables", "ethtool", "tcpdump", "strace", "curl", "iperf3"),
-    *("network-manager", "firewalld", "ppp", "wireguard-tools", "bpftool", "libglib2.0-bin"),
+    *(
+        "network-manager",
+        "firewalld",
+        "ppp",
+        "libteam-utils",
+        "apparmor",
+        "wireguard-tools",
+        "bpftool",
+        "libglib2.0-bin",
+    ),
     *("wpasupplicant", "hostapd", "iw", "wireless-regdb"),
     *("radvd", "dnsmasq-base", "unbound", "tayga"),
     *("python3", "python3-pyroute2", "python3-dbus-next", "python3-dnspython", "python3-jinja2", "python3-pytest"),
@@ -32,7 +41,7 @@ class Recipe(trees.Recipe):
 
     packages: tuple[str, ...] = _PACKAGES
     masked: tuple[str, ...] = (
-        *("hostapd", "radvd", "unbound", "tayga", "e2scrub_reap"),
+        *("hostapd", "radvd", "unbound", "tayga", "apparmor", "e2scrub_reap"),
         *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
         # A quarter of the boot: what a new or a changed root has done for it, and what nobody here looks at.
         *("ldconfig", "systemd-journal-catalog-update", "systemd-sysusers", "systemd-update-done"),

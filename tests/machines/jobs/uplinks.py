@@ -7,6 +7,7 @@ Arguments: kinds to try; none: all.
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from ipaddress import IPv6Address
@@ -33,6 +34,23 @@ def bond(rig: Rig) -> Uplink:
     rig.join_host("bond0", "2001:db8:1::10")
     rig.host.wait_up("bond0")
     return "bond0", CLAT
+
+
+def team(rig: Rig) -> Uplink:
+    """Made by teamd, as NetworkManager has it done."""
+    rig.leave_host("wan0")
+    rig.host.ip("link", "set", "wan0", "down")
+    wanted = {"runner": {"name": "activebackup"}, "link_watch": {"name": "ethtool"}, "ports": {"wan0": {}}}
+    daemon = rig.host.popen("teamd", "--team-dev", "team0", "--config", json.dumps(wanted), name="teamd")
+
+    def made() -> bool:
+        assert daemon.running, daemon.log()
+        return "team0" in rig.host.devices()
+
+    eventually(made, message="team0")
+    rig.join_host("team0", "2001:db8:1::10")
+    rig.host.wait_up("team0")
+    return "team0", CLAT
 
 
 def bridge_of_a_vlan(rig: Rig) -> Uplink:
@@ -122,6 +140,7 @@ KINDS: tuple[Callable[[Rig], Uplink], ...] = (
     bridge,
     bridge_of_a_vlan,
     bond,
+    team,
     macvlan,
     vrf,
     ppp,
