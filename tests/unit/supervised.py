@@ -6,13 +6,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from clatnm.errors import TranslatorError
+from clatnm.memo import Memo, Past
 from clatnm.model import Plan, RunState, Step, Verdict
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, wake_at, wanted
 from clatnm.supervisor import Supervisor
 from clatnm.translators.base import Backend, Ended
+from clatnm.translators.estate import Estate
+from clatnm.translators.orphan import Orphan
 from tests.unit.aio import run_virtual, settle
 from tests.unit.policy.worlds import NOW, a_candidate, a_link, a_world, the_plan
 
@@ -44,6 +49,11 @@ class FakeTranslator:
     async def ended(self) -> Ended:
         return await asyncio.shield(self._ended)
 
+    async def entrust(self, estate: Estate, past: Past) -> bool:
+        await self.backend.take("entrust")
+        self.backend.entrusted[past.plan.key] = past
+        return self.backend.outlives
+
     def end(self, ended: Ended) -> None:
         """Die, or be dead."""
         if self in self.backend.alive:
@@ -66,6 +76,9 @@ class FakeBackend:
         self.starts: list[Plan] = []
         self.faults: dict[str, list[Exception]] = {}
         self.gates: dict[str, asyncio.Event] = {}
+        self.entrusted: dict[str, Past] = {}
+        """What was last told of each translator."""
+        self.outlives = True
 
     def probe(self) -> str:
         return ""
@@ -84,6 +97,9 @@ class FakeBackend:
         self.alive.append(translator)
         return translator
 
+    async def adopt(self, memo: Memo, orphan: Orphan, estate: Estate) -> FakeTranslator:
+        raise TranslatorError("nobody has left any")
+
 
 class Stage:
     """A supervisor, its backend, and a daemon that looks when it is told to."""
@@ -93,7 +109,9 @@ class Stage:
         self.changes = 0
         self.backend = FakeBackend()
         backends: dict[str, Backend] = {"tun": self.backend}
-        self.supervisor = Supervisor(backends, clock=lambda: self.now, changed=self._changed)
+        self.supervisor = Supervisor(
+            backends, clock=lambda: self.now, changed=self._changed, estate=Estate(Path("/nonexistent"))
+        )
         self.world = WORLD
 
     def _changed(self) -> None:

@@ -16,6 +16,7 @@ from clatnm.errors import HostError
 from clatnm.kernel.tun import Tun
 from clatnm.model import Plan
 from clatnm.translators.base import Ended
+from clatnm.translators.estate import Held
 from clatnm.worker.wire import WorkerConfig
 from tests.unit.policy.worlds import a_world, the_plan
 
@@ -264,6 +265,9 @@ class FakeHooks:
 
     def counters(self, slow: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**slow, "fast": 100}
+
+    async def held(self) -> Held:
+        return Held()
 
     async def close(self) -> None:
         self._machine.hooked = False

@@ -10,12 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_packets import CLAT_V4, CLAT_V6, PEER_V4, UDP, filled, ipv4, udp, verifies
 
 from clatnm.proto.nat64 import embed
 from clatnm.proto.ndp import neighbor_advertisement
@@ -23,6 +22,7 @@ from clatnm.worker import privileges, syscalls, wire
 from clatnm.worker.vnet import BLANK
 from clatnm.worker.wire import WorkerConfig
 from tests.lab.poll import eventually
+from tests.unit.worker.worker_packets import CLAT_V4, CLAT_V6, PEER_V4, UDP, filled, ipv4, udp, verifies
 
 PATIENCE_S = 10.0
 RESIDENT_KIB = 16 * 1024
@@ -64,9 +64,9 @@ class Supervised:
     def status(self) -> int:
         return self.process.wait(PATIENCE_S)
 
-    def udp_reaches_wire(self) -> bytes:
+    def udp_reaches_wire(self, source: IPv4Address = CLAT_V4) -> bytes:
         """The IPv6 packet made of a datagram the host sends."""
-        self.host.send(BLANK + ipv4(filled(udp(b"payload"), UDP, CLAT_V4, PEER_V4), UDP))
+        self.host.send(BLANK + ipv4(filled(udp(b"payload"), UDP, source, PEER_V4), UDP, source=source))
         packet = self.wire.recv(2000)[len(BLANK) :]
         assert verifies(packet)
         return packet
