@@ -52,6 +52,12 @@ table='
     node_exporter      prometheus-node-exporter node-exporter test
     zsh                zsh                zsh               test
     fish               fish               fish              test
+    apparmor_parser    apparmor           apparmor-parser   test
+    checkmodule        checkpolicy        checkpolicy       test
+    selinux-devel      selinux-policy-dev selinux-policy-devel test
+    selinux-policy     selinux-policy-default selinux-policy-targeted test
+    secilc             secilc             secilc            test
+    sesearch           setools            setools-console   test
 '
 
 say() { printf '%s\n' "packages: $*"; }
@@ -61,6 +67,10 @@ is_here() {
         "$(tools/python.sh 2>/dev/null)" -c 'import ensurepip, venv' 2>/dev/null
     elif [ "$1" = node_exporter ]; then # Debian has another name for it
         command -v node_exporter prometheus-node-exporter >/dev/null
+    elif [ "$1" = selinux-devel ]; then
+        [ -e /usr/share/selinux/devel/Makefile ]
+    elif [ "$1" = selinux-policy ]; then # a store of modules; nothing is loaded, and nothing switched on
+        [ -e /usr/share/selinux/default/base.pp.bz2 ] || [ -d /var/lib/selinux/targeted ]
     else
         command -v "$1" >/dev/null
     fi
