@@ -12,7 +12,7 @@ test) scopes="install lab test" ;;
 *) echo "usage: packages.sh install|lab|test" >&2 && exit 2 ;;
 esac
 
-# What shows that it is there (a program, or `venv`)   Debian, Ubuntu     Fedora            for
+# What shows that it is there (a program, or `venv`; `=`: the package; `-`: not there)   Debian, Ubuntu     Fedora            for
 table='
     python3            python3            python3           install
     venv               python3-venv       python3           install
@@ -52,6 +52,16 @@ table='
     node_exporter      prometheus-node-exporter node-exporter test
     zsh                zsh                zsh               test
     fish               fish               fish              test
+    dpkg-buildpackage  dpkg-dev           -                 test
+    dh                 debhelper          -                 test
+    dh_python3         dh-python          -                 test
+    lintian            lintian            -                 test
+    pkgconf            pkgconf            -                 test
+    systemd.pc         systemd-dev        -                 test
+    =build-essential   build-essential    -                 test
+    =python3-all       python3-all        -                 test
+    =python3-setuptools python3-setuptools -                test
+    =pybuild-plugin-pyproject pybuild-plugin-pyproject - test
     apparmor_parser    apparmor           apparmor-parser   test
     checkmodule        checkpolicy        checkpolicy       test
     selinux-devel      selinux-policy-dev selinux-policy-devel test
@@ -71,6 +81,10 @@ is_here() {
         [ -e /usr/share/selinux/devel/Makefile ]
     elif [ "$1" = selinux-policy ]; then # a store of modules; nothing is loaded, and nothing switched on
         [ -e /usr/share/selinux/default/base.pp.bz2 ] || [ -d /var/lib/selinux/targeted ]
+    elif [ "$1" = systemd.pc ]; then # Debian 12 has it in systemd itself
+        [ -e /usr/share/pkgconfig/systemd.pc ]
+    elif [ "${1#=}" != "$1" ]; then
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "${1#=}" 2>/dev/null)" = installed ]
     else
         command -v "$1" >/dev/null
     fi
@@ -81,6 +95,7 @@ missing() {
     while read -r program debian fedora scope; do
         [ -n "$program" ] || continue
         case " $scopes " in *" $scope "*) ;; *) continue ;; esac
+        case $1:$fedora in fedora:-) continue ;; esac # only Debian's packages are built with it
         is_here "$program" || case $1 in debian) echo "$debian" ;; fedora) echo "$fedora" ;; esac
     done <<<"$table" | sort -u
 }
