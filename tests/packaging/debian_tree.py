@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Debian system in a directory: a copy of one of `tests.lab.trees`, with its own apt, for packages to be tried in.
+
+Only a chroot, without an init: maintainer scripts run, services do not start. Downloads are kept beside the trees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+from tests.lab import trees
+from tests.lab.namespace import SYSTEM_PATH
+from tests.lab.poll import CommandError
+
+LISTS_GOOD_FOR_S = 12 * 3600
+_TIMEOUT_S = 300
+# The directories that apt keeps its own things in, and what changes whoever installs something.
+_UNSTEADY = ("proc", "sys", "dev", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg")
+_ENTER = """
+root=$1 cache=$2; shift 2
+mount -t proc proc "$root/proc"
+mount --bind "$cache/lists" "$root/var/lib/apt/lists"
+mount --bind "$cache/archives" "$root/var/cache/apt/archives"
+exec chroot "$root" "$@"
+"""
+_APT = ("apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0")
+
+
+class DebianTree:
+    """`run` programs in it, `apt`, and see what has changed: `state`."""
+
+    def __init__(self, name: str, place: Path) -> None:
+        """A fresh copy of the tree of that name at `place`. TreeError where there is none and none can be made."""
+        self.root = place
+        self._cache = trees.CACHE.parent / "apt" / name
+        subprocess.run(["cp", "-a", "--reflink=auto", str(trees.tree(name)), str(place)], check=True)
+        for directory in ("var/lib/apt/lists", "var/cache/apt/archives"):
+            (place / directory).mkdir(parents=True, exist_ok=True)
+        for directory in ("lists", "archives"):
+            (self._cache / directory / "partial").mkdir(parents=True, exist_ok=True)
+
+    def run(self, *argv: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a program in the tree, in namespaces of its own but for the network. CommandError if it fails."""
+        alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", _ENTER, "sh")
+        done = subprocess.run(
+            [*alone, str(self.root), str(self._cache), *argv],
+            env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+        if check and done.returncode != 0:
+            raise CommandError(done)
+        return done
+
+    def apt(self, *argv: str) -> str:
+        """`apt-get ARGV`, questions answered as proposed; what it printed."""
+        return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
+
+    def refresh(self) -> None:
+        """Have lists of what the mirror offers that are not too old. CommandError where there are none."""
+        stamp = self._cache / "refreshed"
+        if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_GOOD_FOR_S:
+            self.apt("update", "--error-on=any")
+            stamp.touch()
+
+    def give(self, *files: Path) -> list[str]:
+        """Copy files into /tmp; their names there."""
+        return [f"/tmp/{shutil.copy(file, self.root / 'tmp') and file.name}" for file in files]
+
+    def packages(self) -> frozenset[str]:
+        """Names of all packages of which anything is there, configuration included."""
+        told = self.run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").stdout.splitlines()
+        return frozenset(line.split()[0] for line in told if not line.endswith("not-installed"))
+
+    def state(self) -> dict[str, str]:
+        """Everything that is there: path → kind, mode, owner, and where it leads or what is in it."""
+        found = {}
+        for directory, names, files in os.walk(self.root):
+            within = Path(directory).relative_to(self.root)
+            names[:] = [name for name in names if str(within / name) not in _UNSTEADY]
+            for name in (*names, *files):
+                path = Path(directory, name)
+                found[f"/{within / name}"] = _described(path)
+        return found
+
+    def remove(self) -> None:
+        """Away with it."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _described(path: Path) -> str:
+    info = path.lstat()
+    what = f"{stat.filemode(info.st_mode)} {info.st_uid}:{info.st_gid}"
+    if stat.S_ISLNK(info.st_mode):
+        return f"{what} → {path.readlink()}"
+    if stat.S_ISREG(info.st_mode):
+        return f"{what} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    return what
+
+
+def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What differs, one line each: `+ path`, `- path`, `~ path: before, after`."""
+    return [
+        f"+ {path}" if path not in before else f"- {path}" if path not in after else f"~ {path}: {old}, {new}"
+        for path in sorted(before.keys() | after.keys())
+        if (old := before.get(path)) != (new := after.get(path))
+    ]
