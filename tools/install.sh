@@ -59,6 +59,7 @@ files="
 644 packaging/man/clatnm-static.conf.5   $prefix/share/man/man5/clatnm-static.conf.5
 644 packaging/man/org.clatnm1.5          $prefix/share/man/man5/org.clatnm1.5
 644 packaging/static-relay.conf          $prefix/share/clatnm/static-relay.conf
+644 packaging/apparmor/clatnm            /etc/apparmor.d/clatnm
 $packaged
 "
 # shell, place there: made when they are installed, so that they know every verb and option
@@ -127,6 +128,10 @@ install_files() {
     put_completions
     sed -i "s|/usr/bin/clatnm|$prefix/bin/clatnm|" "$root$systemd/clatnm.service" "$root$users/clatnm-notify.service"
     sed -i "s|/usr/share|$prefix/share|" "$root$prefix/share/clatnm/clatnm-notify.desktop"
+    case $prefix in
+    /usr | /usr/local) ;;
+    *) sed -i "s|/usr/{,local/}|$prefix/|" "$root/etc/apparmor.d/clatnm" ;;
+    esac
     # What the administrator wrote stays.
     install -d -m 755 "$root/etc/clatnm/static.d"
     [ -e "$root/etc/clatnm/clatnm.conf" ] || put 644 packaging/clatnm.conf "$root/etc/clatnm/clatnm.conf"
@@ -163,6 +168,12 @@ make_user() {
     ! command -v systemd-tmpfiles >/dev/null || systemd-tmpfiles --create "$lib/tmpfiles.d/clatnm.conf"
 }
 
+# AppArmor's profile into the kernel (-r) or out of it (-R), where there is AppArmor.
+profile() {
+    [ -z "$root" ] && command -v aa-enabled >/dev/null && aa-enabled --quiet || return 0
+    apparmor_parser "$1" /etc/apparmor.d/clatnm || true
+}
+
 # Tell the daemons that are running about files that came or went.
 reread() {
     [ -z "$root" ] && [ -d /run/systemd/system ] || return 0
@@ -182,6 +193,7 @@ install)
     install_files
     printf '%s\n' "$made" >"$record"
     make_user
+    profile -r
     reread
     [ -n "$root" ] || echo "installed; start it now and at every boot: systemctl enable --now clatnm"
     ;;
@@ -194,6 +206,7 @@ uninstall | purge)
         systemctl disable --quiet --now clatnm.service || true
         systemctl --global disable --quiet clatnm-notify.service || true
     fi
+    profile -R
     each_file remove
     while read -r _ place; do
         [ -z "$place" ] || rm -f "$root$place"
