@@ -30,6 +30,7 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "wifi_roam": (_NATIVE[1],),
     "vpn+desktop": (_NATIVE[0],),
     "vpn": (_NATIVE[2],),
+    "apparmor": (_NATIVE[0], _NATIVE[1]),
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
     "wifi": (_NATIVE[0], _NATIVE[2]),  # the other one joins in `wifi_mixed` and `wifi_roam`
