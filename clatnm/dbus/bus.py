@@ -20,12 +20,13 @@ try:
     from dbus_next import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
     from dbus_next import DBusError as LibraryError
     from dbus_next import service as library_service
-    from dbus_next.aio import MessageBus
+
+    from clatnm.dbus.patient import PatientBus as MessageBus
 except (ImportError, AttributeError):  # missing, or too old for this Python
     from dbus_fast import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
     from dbus_fast import DBusError as LibraryError
     from dbus_fast import service as library_service
-    from dbus_fast.aio import MessageBus
+    from dbus_fast.aio import MessageBus  # type: ignore[no-redef]
 
 from clatnm.dbus import names
 from clatnm.errors import AlreadyRunningError, BusError

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Any user may send messages to the daemon. None of them keeps it from its work, or takes it off the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+import pytest
+
+from tests.unit.aio import run, until
+from tests.unit.dbus.rooms import Room
+from tests.unit.private_bus import PrivateBus
+
+pytestmark = pytest.mark.usefixtures("private_bus")
+CALL, SIGNAL, SILENT = 1, 4, 1
+FLOOD_S = 60.0
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<I", len(value)) + value.encode() + b"\0"
+
+
+def field(number: int, kind: str, value: str) -> bytes:
+    data = bytes([number, 1]) + kind.encode() + b"\0"
+    data += bytes([len(value)]) + value.encode() + b"\0" if kind == "g" else text(value)
+    return data + bytes(-len(data) % 8)
+
+
+def message(kind: int, fields: bytes, *, flags: int = 0, serial: int = 7, body: bytes = b"") -> bytes:
+    """D-Bus Specification, Message Protocol; `fields` are padded."""
+    end = fields.rstrip(b"\0") + b"\0"  # the last one's padding is not part of the array
+    head = struct.pack("<cBBBIII", b"l", kind, flags, 1, len(body), serial, len(end)) + end
+    return head + bytes(-len(head) % 8) + body
+
+
+def to_daemon(member: str = "Status", *more: bytes) -> bytes:
+    names = field(1, "o", "/org/clatnm1") + field(2, "s", "org.clatnm1.Manager") + field(3, "s", member)
+    return names + field(6, "s", "org.clatnm1") + b"".join(more)
+
+
+class Stranger:
+    """A program that speaks D-Bus by hand."""
+
+    def __init__(self, bus: PrivateBus) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(20)
+        self._socket.connect(bus.address.partition("path=")[2].partition(",")[0])
+        self._socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
+        assert self._socket.recv(100).startswith(b"OK ")
+        dbus = field(1, "o", "/org/freedesktop/DBus") + field(2, "s", "org.freedesktop.DBus")
+        hello = dbus + field(3, "s", "Hello") + field(6, "s", "org.freedesktop.DBus")
+        self._socket.sendall(b"BEGIN\r\n" + message(CALL, hello, serial=1))
+        assert self._socket.recv(4096)
+        self._flooding: threading.Thread | None = None
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def flood(self, data: bytes) -> None:
+        """Send it again and again, until `close`; nothing is read."""
+
+        def work() -> None:
+            try:
+                while True:
+                    self._socket.sendall(data)
+            except OSError:
+                return
+
+        self._socket.settimeout(None)
+        self._flooding = threading.Thread(target=work, daemon=True)
+        self._flooding.start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        if self._flooding is not None:
+            self._flooding.join(FLOOD_S)
+        self._socket.close()
+
+
+class Answers:
+    """What the daemon would say."""
+
+    asked = 0
+
+    async def status(self) -> str:
+        self.asked += 1
+        return json.dumps({"connections": []})
+
+    def explain(self, connection: str) -> str:
+        return "[]"
+
+    def world(self) -> str:
+        return "{}"
+
+    def poke(self, why: str) -> None:
+        return None
+
+    def reload(self) -> str:
+        return ""
+
+    def connections(self) -> list[Any]:
+        return []
+
+
+async def offered(room: Room) -> tuple[Any, Answers, list[Any]]:
+    """The daemon on the bus, and all messages that it has seen."""
+    bus, answers, seen = await room.bus.Bus.connect(), Answers(), []
+    bus.on_message(lambda told: seen.append(told) and False)
+    await room.service.offer(bus, answers)
+    return bus, answers, seen
+
+
+def test_caller_without_a_pause_holds_up_nobody(room: Room, private_bus: PrivateBus) -> None:
+    async def scene() -> None:
+        bus, answers, _ = await offered(room)
+        stranger = Stranger(private_bus)
+        stranger.flood(message(CALL, to_daemon(), flags=SILENT) * 200)
+        await until(lambda: answers.asked > 100)
+        turns = 0
+        while answers.asked < 2000:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 20
+        stranger.close()
+        assert await room.service.ask("Status") == '{"connections": []}'
+        bus.close()
+
+    run(scene())
+
+
+def test_call_with_endless_arguments_is_not_read(room: Room, private_bus: PrivateBus) -> None:
+    body = struct.pack("<I", 1 << 20) + b"\1y\0\5" * (1 << 18)  # an array of variants, each a byte
+    signed = field(8, "g", "av")
+
+    async def scene() -> None:
+        bus, _, seen = await offered(room)
+        stranger = Stranger(private_bus)
+        stranger.send(message(CALL, to_daemon("Status", signed), serial=70, body=body))
+        stranger.send(message(CALL, to_daemon("World"), serial=71))
+        await until(lambda: any(told.serial == 71 for told in seen))
+        # The other library makes short work of it; then the call is answered as one of no method of ours.
+        assert [told.serial for told in seen if told.serial == 70] == ([70] if room.library == "dbus_fast" else [])
+        stranger.close()
+        bus.close()
+
+    run(scene())
+
+
+ODD = {
+    "field-of-a-later-version": message(CALL, to_daemon("Status", field(42, "s", "x"))),
+    "arguments-of-another-kind": message(CALL, to_daemon("Explain", field(8, "g", "ay")), body=struct.pack("<I", 0)),
+    "nothing-in-it": message(CALL, to_daemon("Explain", field(8, "g", "s")), body=text("")),
+    "no-interface": message(CALL, field(1, "o", "/") + field(3, "s", "Explain") + field(6, "s", "org.clatnm1")),
+    "unknown-flags": message(CALL, to_daemon(), flags=0xF0),
+    "addressed-signal": message(SIGNAL, to_daemon("Decision", field(8, "g", "s")), body=text("x")),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_odd_message_ends_nothing(room: Room, private_bus: PrivateBus, odd: bytes) -> None:
+    async def scene() -> None:
+        bus, _, seen = await offered(room)
+        stranger = Stranger(private_bus)
+        stranger.send(odd)
+        stranger.send(message(CALL, to_daemon("World"), serial=71))
+        await until(lambda: any(told.serial == 71 for told in seen))
+        assert await room.service.ask("Status") == '{"connections": []}'
+        stranger.close()
+        bus.close()
+
+    run(scene())
