@@ -22,7 +22,9 @@ _PR_CAPBSET_DROP: Final = 24
 _CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
 _CAPABILITIES: Final = 64
 _SET_MODE_FILTER, _FILTER_FLAG_SPEC_ALLOW = 1, 4  # linux/seccomp.h
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _WIDE: Final = 8
+_STEP_BYTES: Final = 8
 _SYS_SECCOMP: Final = 317 if os.uname().machine == "x86_64" else 277
 
 
@@ -72,15 +74,17 @@ def confine() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     held = ctypes.create_string_buffer(filters, len(filters))
     # struct sock_fprog: how many, padding, where
-    program = struct.pack("@HP", len(filters) // 8, ctypes.addressof(held))
+    program = struct.pack("@HP", len(filters) // _STEP_BYTES, ctypes.addressof(held))
     # Without the flag, kernels before 5.16 make each process with a filter slow, for fear of programs within it that
     # somebody else has written (speculative store bypass). There are none here.
     arguments = (ctypes.c_ulong(_SET_MODE_FILTER), ctypes.c_ulong(_FILTER_FLAG_SPEC_ALLOW), program)
-    if libc.syscall(ctypes.c_long(_SYS_SECCOMP), *arguments) != 0 and ctypes.get_errno() not in (
-        errno.EINVAL,
-        errno.ENOSYS,
-    ):
-        _check("seccomp()", -1)
+    if libc.syscall(ctypes.c_long(_SYS_SECCOMP), *arguments) == 0:
+        return
+    # The service may not call this. It may call that, and has a filter already, so that it makes nothing slower.
+    zero = ctypes.c_ulong(0)
+    result = libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), program, zero, zero)
+    if result != 0 and ctypes.get_errno() != errno.EINVAL:
+        _check("prctl(PR_SET_SECCOMP)", result)
 
 
 def _check(what: str, result: int) -> None:
