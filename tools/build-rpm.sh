@@ -11,22 +11,36 @@ shift || true
 python=$PWD/.venv/bin/python
 
 command -v rpmbuild >/dev/null || { echo "error: rpmbuild is not installed (package rpm, on Fedora rpm-build)" >&2 && exit 1; }
-work=$(mktemp -d -t clatnm-rpm.XXXXXX)
-# shellcheck disable=SC2064  # the directory as it is called now
-trap "rm -rf '$work'" EXIT
-
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$("$python" tools/dist.py --epoch)}
-export SOURCE_DATE_EPOCH
+# Always the same place, for one build after the other: a source rpm tells where it was built, and each rpm which source
+# rpm it came from.
+work=/tmp/clatnm-rpm
+mkdir -m 700 "$work" 2>/dev/null || true
+if [ ! -O "$work" ] || [ -L "$work" ]; then
+    echo "error: $work is somebody else's" >&2
+    exit 1
+fi
+exec 9>"$work/.lock"
+flock 9
+trap 'rm -rf "$work"/*' EXIT
+rm -rf "${work:?}"/*
 sources=${SOURCES-}
 if [ -z "$sources" ]; then
     sources=$work/sources
     "$python" tools/dist.py "$sources" >/dev/null
 fi
 
+tarball=$(ls "$sources"/clatnm-*.tar.xz 2>/dev/null) || { echo "error: no clatnm-*.tar.xz in $sources (make dist)" >&2 && exit 1; }
+# The time of what is in it.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$("$python" -c \
+    'import sys, tarfile; print(int(tarfile.open(sys.argv[1]).next().mtime))' "$tarball")}
+export SOURCE_DATE_EPOCH
+
 options=(--define "_topdir $work/top" --define "_sourcedir $(realpath "$sources")")
 if [ -z "$(rpm --eval '%{?pyproject_wheel}')" ]; then
     # Debian's packages are not in rpm's database, so none that the spec asks for seems to be there.
-    options+=(--load packaging/rpm/macros.clatnm-build --define "__python3 $python" --nodeps)
+    printf '#!/bin/sh\nexec %s "$@"\n' "$python" >"$work/python"
+    chmod 755 "$work/python"
+    options+=(--load packaging/rpm/macros.clatnm-build --define "__python3 $work/python" --nodeps)
 fi
 log=$work/log
 if ! rpmbuild -ba "${options[@]}" "$@" packaging/rpm/clatnm.spec >"$log" 2>&1; then

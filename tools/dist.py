@@ -3,7 +3,7 @@
 
 Run by an interpreter that has setuptools. What goes in are the tree's files as they are now: all that git does not
 ignore, in an unpacked release all but what work leaves there. Every time stamp is SOURCE_DATE_EPOCH: where that is not
-set, the last commit's, in an unpacked release that of its files. `dist.py --epoch` tells which that is.
+set, the last commit's, in an unpacked release that of its files.
 """
 
 from __future__ import annotations
@@ -164,10 +164,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     try:
         if len(arguments) > 1:
-            raise DistError("too many arguments (usage: dist.py [DIRECTORY | --epoch])")
-        if arguments == ["--epoch"]:
-            print(epoch(sources()))
-            return 0
+            raise DistError("too many arguments (usage: dist.py [DIRECTORY])")
         for path in dist(Path(arguments[0] if arguments else "dist")):
             print(path)
     except (DistError, OSError) as error:
