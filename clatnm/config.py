@@ -37,6 +37,7 @@ _SECONDS, _MAX_SECONDS = re.compile("[0-9]{1,9}"), 86400
 _MAX_TOLD = 200  # characters of a mistake; values can be of any length
 _MAX_BYTES = 1 << 24  # of a file; a hundred thousand mappings have less
 _INTERFACE = re.compile(r"[^\s/:]{1,40}")  # a pattern may be longer than the 15 characters of a name
+_PATTERN = re.compile(r"[*?[]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MODES = {
     **dict.fromkeys(("no", "off", "false", "0"), Mode.NO),
@@ -123,15 +124,21 @@ def kept(settings: Settings, before: Settings) -> Settings:
 
 
 def missing_uplinks(settings: Settings, there: Collection[str], *, before: Settings | None = None) -> list[str]:
-    """A line about each static translator that was not in `before` and whose uplink is not among `there`.
+    """A line about each static translator and each name of `interfaces` that was not in `before` and whose interface is
+    not among `there`.
 
     That is no mistake in the file: at boot, or with an adapter in a drawer, it comes later or not at all.
     """
     known = {static.name: static.uplink for static in before.statics} if before else {}
+    uplinks = [
+        (static.told_at, static.uplink) for static in settings.statics if known.get(static.name) != static.uplink
+    ]
+    old = before.interfaces if before else ()
+    names = [("interfaces", name) for name in settings.interfaces if name not in old and not _PATTERN.search(name)]
     return [
-        f"{static.told_at}: there is no interface '{static.uplink}' (waiting for it; see: ip link)"
-        for static in settings.statics
-        if static.uplink not in there and known.get(static.name) != static.uplink
+        f"{place}: there is no interface '{name}' (waiting for it; see: ip link)"
+        for place, name in uplinks + names
+        if name not in there
     ]
 
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The configuration file and the secret beside it: what is accepted, and what each mistake is answered with."""
+"""The configuration file: what is accepted, and what each mistake is answered with."""
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -15,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clatnm import config
-from clatnm.errors import ConfigError, HostError
+from clatnm.errors import ConfigError
 from clatnm.model import AroundVpn, Mode, Settings
 
 BACKENDS = ("ebpf", "tun")
@@ -248,89 +246,6 @@ def test_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: not a regular file"
 
 
-# The secret (RFC 7217 section 5)
-
-
-def test_secret_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
-    directory = tmp_path / "lib" / "clatnm"
-    secret = config.load_secret(directory)
-    assert len(secret) == 32
-    assert stat.S_IMODE((directory / "secret").stat().st_mode) == 0o600
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert config.load_secret(directory) == secret
-    assert [entry.name for entry in directory.iterdir()] == ["secret"]
-
-
-def test_secrets_differ(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()  # where none can be kept
-    secrets = {config.some_secret(tmp_path / name) for name in ("one", "two", "file")}
-    assert len(secrets) == 3
-    assert all(len(secret) == 32 for secret in secrets)
-
-
-def test_secret_that_cannot_be_kept_is_one_for_this_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").touch()
-    assert len(config.some_secret(tmp_path / "file")) == 32
-    assert "addresses change at each start" in caplog.text
-
-
-def test_longer_secret_of_the_administrator_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"x" * 100)
-    assert config.load_secret(tmp_path) == b"x" * 100
-
-
-@pytest.mark.parametrize("content", [b"", b"x" * 31])
-def test_secret_too_short_is_replaced(tmp_path: Path, content: bytes) -> None:
-    for name in ("secret", f"secret.{os.getpid()}"):  # the latter left by a crash
-        (tmp_path / name).write_bytes(content)
-        (tmp_path / name).chmod(0o644)
-    secret = config.load_secret(tmp_path)
-    assert len(secret) == 32
-    assert config.load_secret(tmp_path) == secret
-    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
-
-
-def test_secret_is_never_readable_for_others_even_while_it_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modes: list[int] = []
-    write = Path.write_bytes
-
-    def spy(path: Path, data: bytes) -> int:
-        modes.append(stat.S_IMODE(path.stat().st_mode))
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", spy)
-    before = os.umask(0)
-    try:
-        config.load_secret(tmp_path)
-    finally:
-        os.umask(before)
-    assert modes == [0o600]
-
-
-def test_directory_that_cannot_be_written_costs_the_stability_only(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(HostError, match="addresses change at each start") as caught:
-        config.load_secret(tmp_path / "file" / "clatnm")
-    assert caught.value.errno == errno.ENOTDIR
-    assert str(tmp_path) in caught.value.what
-
-
-@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
-def test_secret_that_cannot_be_written_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(HostError) as caught:
-        config.load_secret(tmp_path)
-    assert caught.value.errno == number
-    assert list(tmp_path.iterdir()) == []
-
-
 # One connection's file
 
 UUID = "bbcd7cc0-dfd2-4e95-8d38-c9bc4872809c"
@@ -406,3 +321,17 @@ def test_file_that_is_huge_is_not_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(tmp_path, backends=BACKENDS)
     assert str(caught.value) == f"{tmp_path / name}: longer than 16 MiB (is it the file that is meant?)"
+
+
+# Interfaces without a network manager
+
+
+def test_interface_that_is_not_there_is_told_once() -> None:
+    before = parse("[clatnm]\ninterfaces = eth0 eth7, wlan* veth[0-9]\n")
+    assert config.missing_uplinks(before, {"eth0"}) == [
+        "interfaces: there is no interface 'eth7' (waiting for it; see: ip link)"
+    ]
+    assert config.missing_uplinks(before, {"eth0", "eth7"}) == []
+    assert config.missing_uplinks(before, {"eth0"}, before=before) == []
+    (line,) = config.missing_uplinks(parse("[clatnm]\ninterfaces = eth7 eth8\n"), {"eth0"}, before=before)
+    assert "'eth8'" in line
