@@ -54,6 +54,7 @@ table='
     fish               fish               fish              test
     dpkg-buildpackage  dpkg-dev           -                 test
     dh                 debhelper          -                 test
+    dh_apparmor        dh-apparmor        -                 test
     dh_python3         dh-python          -                 test
     lintian            lintian            -                 test
     pkgconf            pkgconf            -                 test
