@@ -17,6 +17,7 @@ import pytest
 from clatnm.errors import TranslatorError
 from clatnm.model import Plan
 from clatnm.translators import tayga
+from clatnm.worker import privileges
 from tests.e2e import clat
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
@@ -112,7 +113,7 @@ def test_host_has_nothing_but_the_device_and_tayga_no_privileges(connected: Lab)
     fields = dict(
         line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
     )
-    assert fields["Uid"].split() == fields["Gid"].split() == ["65534"] * 4
+    assert [fields[name].split()[0] for name in ("Uid", "Gid")] == [str(number) for number in privileges.identity()]
     assert int(fields["CapEff"], 16) == int(fields["CapPrm"], 16) == int(fields["CapInh"], 16) == 0
     assert fields["NoNewPrivs"] == "1"
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from clatnm.translators import BACKENDS
+from clatnm.worker import privileges, syscalls
 from tests.e2e import clat
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
@@ -172,9 +174,11 @@ def test_two_uplinks_have_a_translator_each_and_the_better_metric_wins(joined: c
 def test_the_translator_has_no_privileges(joined: clat.Joined) -> None:
     with open(f"/proc/{clat.translator(joined.host)}/status", encoding="ascii") as status:
         fields = dict(line.split(":\t", 1) for line in status.read().splitlines() if ":\t" in line)
-    assert fields["Uid"].split() == ["65534"] * 4
-    assert int(fields["CapEff"], 16) == int(fields["CapPrm"], 16) == 0
+    assert fields["Uid"].split() == [str(privileges.identity()[0])] * 4
+    assert fields["Gid"].split() == [str(privileges.identity()[1])] * 4
+    assert {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == ("2" if syscalls.program(os.uname().machine) else "0")
 
 
 def test_dual_stack_network_needs_no_clat(clean_lab: Lab) -> None:

@@ -204,7 +204,7 @@ def test_service_stays_confined(unit: Path) -> None:
     if int(re.match(r"\d+", version)[0]) < 250:  # type: ignore[index]
         pytest.skip(f"systemd {version} cannot judge a unit offline")
     done = subprocess.run(
-        [program, "security", "--offline=true", "--threshold=35", "--no-pager", str(unit)],
+        [program, "security", "--offline=true", "--threshold=30", "--no-pager", str(unit)],
         capture_output=True,
         text=True,
         check=False,
