@@ -21,7 +21,13 @@ from tests.lab.poll import CommandError
 LISTS_GOOD_FOR_S = 12 * 3600
 _TIMEOUT_S = 300
 # The directories that apt keeps its own things in, and what changes whoever installs something.
-_UNSTEADY = ("proc", "sys", "dev", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg")
+_UNSTEADY = frozenset(
+    [
+        *("proc", "sys", "dev", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg"),
+        # The user database as it was before the last change.
+        *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
+    ]
+)
 _ENTER = """
 root=$1 cache=$2; shift 2
 mount -t proc proc "$root/proc"
@@ -29,7 +35,8 @@ mount --bind "$cache/lists" "$root/var/lib/apt/lists"
 mount --bind "$cache/archives" "$root/var/cache/apt/archives"
 exec chroot "$root" "$@"
 """
-_APT = ("apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-unsafe-io", "-o", "Dpkg::Use-Pty=0")
+_DPKG = ("unsafe-io", "confdef", "confold")
+_APT = ("apt-get", "-qy", *(f"-oDpkg::Options::=--force-{option}" for option in _DPKG), "-oDpkg::Use-Pty=0")
 
 
 class DebianTree:
@@ -65,12 +72,16 @@ class DebianTree:
         """`apt-get ARGV`, questions answered as proposed; what it printed."""
         return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
 
-    def refresh(self) -> None:
-        """Have lists of what the mirror offers that are not too old. CommandError where there are none."""
+    def refresh(self) -> str | None:
+        """Have lists of what the mirror offers that are not too old; why they are not to be had, else."""
         stamp = self._cache / "refreshed"
         if not stamp.exists() or time.time() - stamp.stat().st_mtime > LISTS_GOOD_FOR_S:
-            self.apt("update", "--error-on=any")
+            try:
+                self.apt("update", "--error-on=any")
+            except CommandError as error:
+                return f"the mirror does not say what there is: {str(error).splitlines()[-1]}"
             stamp.touch()
+        return None
 
     def give(self, *files: Path) -> list[str]:
         """Copy files into /tmp; their names there."""
@@ -87,9 +98,11 @@ class DebianTree:
         for directory, names, files in os.walk(self.root):
             within = Path(directory).relative_to(self.root)
             names[:] = [name for name in names if str(within / name) not in _UNSTEADY]
-            for name in (*names, *files):
-                path = Path(directory, name)
-                found[f"/{within / name}"] = _described(path)
+            found |= {
+                f"/{within / name}": _described(Path(directory, name))
+                for name in (*names, *files)
+                if str(within / name) not in _UNSTEADY
+            }
         return found
 
     def remove(self) -> None:

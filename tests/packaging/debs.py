@@ -17,7 +17,13 @@ from tests.unit.programs import need
 
 SCRIPT = REPOSITORY / "tools/build-deb.sh"
 DEBIAN = REPOSITORY / "packaging/debian"
-TOOLS = {"dpkg-buildpackage": "dpkg-dev", "dh": "debhelper", "dh_python3": "dh-python", "clang": "clang"}
+TOOLS = {
+    "dpkg-buildpackage": "dpkg-dev",
+    "dh": "debhelper",
+    "dh_python3": "dh-python",
+    "dh_apparmor": "dh-apparmor",
+    "clang": "clang",
+}
 BUILD_TIMEOUT_S = 300
 
 
