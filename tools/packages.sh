@@ -52,6 +52,10 @@ table='
     node_exporter      prometheus-node-exporter node-exporter test
     zsh                zsh                zsh               test
     fish               fish               fish              test
+    git                git                git               test
+    rpmbuild           rpm                rpm-build         test
+    rpmlint            rpmlint            rpmlint           test
+    =python3-packaging python3-packaging  -                 test
     dpkg-buildpackage  dpkg-dev           -                 test
     dh                 debhelper          -                 test
     dh_apparmor        dh-apparmor        -                 test
