@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clatnm import __version__, config, status, trace
+from clatnm.caretaker import Caretaker
 from clatnm.clock import boottime
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
@@ -75,6 +76,7 @@ class Daemon:
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
         self._firewalld = Firewalld()
         self._metrics = Listener(self._page)
+        self._caretaker = Caretaker()
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
         self._looked_at = 0.0
@@ -132,6 +134,7 @@ class Daemon:
         if not self._leaving:
             await self._supervisor.stop_all()
             await self._firewalld.close()
+            self._caretaker.dismiss()
             return
         await self._supervisor.leave_all()
 
@@ -223,6 +226,8 @@ class Daemon:
         awake = () if self._suspend.asleep else self._verdicts
         untold = () if self._suspend.asleep else unjudged(self._verdicts, world.running, now)
         self._supervisor.apply(diff(world.running, (*wanted(awake), *untold)))
+        if any(self._backends[run.plan.backend].marks or not run.plan.offered for run in world.running.values()):
+            self._caretaker.engage()
         self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
         self._metrics.want(world.settings.metrics)
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)

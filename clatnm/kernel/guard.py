@@ -9,26 +9,21 @@ source. A thread of its own does nothing else: the event loop may be busy for lo
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
-import struct
 import threading
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Final
 
-from clatnm.errors import ParseError
-from clatnm.proto import nlmsg
-from clatnm.proto.nlmsg import Message
+from clatnm.errors import HostError, ParseError
+from clatnm.proto import manager_clat, nlmsg
+from clatnm.proto.manager_clat import IFADDRMSG, LOCAL, NEW_ADDRESS
 
-# linux/rtnetlink.h, linux/if_addr.h
-_RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
-_RTMGRP_IPV4_IFADDR: Final = 0x10
-_IFA_LOCAL: Final = 2
-_IFADDRMSG = struct.Struct("=BBBBI")
+# linux/rtnetlink.h
+_RTM_DELADDR, _RTM_GETADDR = 21, 22
 _MESSAGE_BYTES: Final = 65536
-# RFC 7335
-_CONTINUITY = IPv4Network("192.0.0.0/29")
 
 
 class Guard:
@@ -44,7 +39,7 @@ class Guard:
         self.tripped = False
         """The uplink has been given an address of the kind. True from before anything is done about it."""
         with contextlib.ExitStack() as undo:
-            self._netlink = undo.enter_context(_netlink(_RTMGRP_IPV4_IFADDR))
+            self._netlink = undo.enter_context(_netlink(manager_clat.GROUP))
             self._orders = undo.enter_context(_netlink(0))
             self._wake, self._woken = (undo.enter_context(end) for end in socket.socketpair())
             undo.pop_all()
@@ -56,8 +51,8 @@ class Guard:
 
         Whoever gives it the address later than this looks at `tripped` afterwards.
         """
-        body = _IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index)
-        body += nlmsg.attribute(_IFA_LOCAL, address.packed)
+        body = IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index)
+        body += nlmsg.attribute(LOCAL, address.packed)
         self._farewell = nlmsg.message(_RTM_DELADDR, body, flags=nlmsg.REQUEST)
         if self.tripped:
             self._give_way()
@@ -88,23 +83,27 @@ class Guard:
                     self._look(_dump())
 
     def _look(self, received: list[bytes]) -> None:
-        if self.tripped or not any(self._is_his(told) for data in received for told in nlmsg.messages(data)):
+        every = (told for data in received for told in nlmsg.messages(data))
+        if self.tripped or not any(manager_clat.begins(told, self._uplink) for told in every):
             return
         self.tripped = True
         self._give_way()
         self._tell()
-
-    def _is_his(self, told: Message) -> bool:
-        if told.kind != _RTM_NEWADDR or _IFADDRMSG.unpack_from(told.body)[4] != self._uplink:
-            return False
-        local = nlmsg.attributes(told.body[_IFADDRMSG.size :]).get(_IFA_LOCAL, b"")
-        return len(local) == 4 and IPv4Address(local) in _CONTINUITY
 
     def _give_way(self) -> None:
         if self._farewell:
             # What the kernel says to it does not matter: it is gone, or was never there.
             with contextlib.suppress(OSError):
                 self._orders.sendto(self._farewell, (0, 0))
+
+
+def alarm() -> socket.socket:
+    """What is told of such addresses by whoever reads it; for a process that has no way to ask. HostError."""
+    try:
+        return _netlink(manager_clat.GROUP)
+    except OSError as error:
+        code = error.errno or 0
+        raise HostError(f"cannot watch the uplink: {os.strerror(code)}", errno=code) from error
 
 
 def _netlink(groups: int) -> socket.socket:
@@ -116,10 +115,10 @@ def _netlink(groups: int) -> socket.socket:
 def _dump() -> list[bytes]:
     """The IPv4 addresses that there are, as messages."""
     with _netlink(0) as netlink:
-        all_of_them = _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
+        all_of_them = IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0)
         netlink.sendto(nlmsg.message(_RTM_GETADDR, all_of_them, flags=nlmsg.REQUEST | nlmsg.DUMP), (0, 0))
         received = []
         while True:
             received.append(netlink.recv(_MESSAGE_BYTES))
-            if any(told.kind != _RTM_NEWADDR for told in nlmsg.messages(received[-1])):  # done, or refused
+            if any(told.kind != NEW_ADDRESS for told in nlmsg.messages(received[-1])):  # done, or refused
                 return received

@@ -26,6 +26,8 @@ LINGER_S = 10.0
 HOLD_S = 3.0
 # A daemon that has taken over a translator may not have heard yet why there is one: so long it is not asked.
 SETTLE_S = 10.0
+# And so long its prefix is taken to be valid for connections that there are: what routers say mostly (RFC 8781 4.1).
+BELIEVED_S = 1800.0
 # How often to look whether anybody still uses a translator that has no route.
 CHECK_S = 5.0
 # What new connections go by instead, and old ones cannot.
@@ -133,7 +135,7 @@ def goes_on_beside(main: Running, planned: Plan, this: Case, link: Link, *, worl
         and not same_path(main.plan, planned)
         and this.settings.drain_s > 0
         and this.uplink.choices.clat_v4 is None
-        and _alive(main.plan, this, world=world)
+        and _alive(main, this, world=world)
         and _on_link(main.plan, link, world=world)
     )
 
@@ -159,7 +161,7 @@ def _withdrawn(run: Running, this: Case, link: Link, *, world: World) -> Plan | 
 
 def _unchanged(run: Running, this: Case, link: Link, *, world: World) -> Plan | None:
     """As it is, but for what the link decides."""
-    if not _alive(run.plan, this, world=world):
+    if not _alive(run, this, world=world):
         return None
     if not this.ipv6:
         lost_at = world.without_ipv6_since.get(run.plan.interface)
@@ -169,11 +171,12 @@ def _unchanged(run: Running, this: Case, link: Link, *, world: World) -> Plan | 
     return replace(run.plan, **path._asdict())
 
 
-def _alive(plan: Plan, this: Case, *, world: World) -> bool:
+def _alive(run: Running, this: Case, *, world: World) -> bool:
     """Its prefix is still valid, and nobody knows its PLAT to be gone."""
-    interface = this.uplink.interface
-    valid = any(candidate.prefix == plan.prefix for candidate in world.prefixes.get(interface, ()))
-    return valid and plat_states(this.uplink, world).get(plan.prefix) is not PlatState.DEAD
+    prefix = run.plan.prefix
+    valid = any(candidate.prefix == prefix for candidate in world.prefixes.get(this.uplink.interface, ()))
+    believed = run.adopted_at is not None and this.now < run.adopted_at + BELIEVED_S
+    return (valid or believed) and plat_states(this.uplink, world).get(prefix) is not PlatState.DEAD
 
 
 def _on_link(plan: Plan, link: Link, *, world: World) -> bool:

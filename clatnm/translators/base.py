@@ -51,9 +51,14 @@ class Translator(Protocol):
 
 
 class Backend(Protocol):
-    """One way of moving packets. `shares`: it can do so from the host's own address beside its own traffic."""
+    """One way of moving packets.
+
+    `shares`: it can do so from the host's own address beside its own traffic. `marks`: something of it stays when
+    everybody is killed, to be found by our name.
+    """
 
     shares: bool
+    marks: bool
 
     def __init__(self, host: Host) -> None: ...
 

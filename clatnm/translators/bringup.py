@@ -141,10 +141,10 @@ async def adopt(host: Host, memo: Memo, orphan: Orphan, estate: Estate, hooks: A
     HostError, TranslatorError, GaveWayError: the process is still there, and the caller's to end.
     """
     plan = memo.past.plan
-    if orphan.count != 1 + UplinkSockets.count(plan) + len(memo.held):
+    if orphan.count != Will.count(plan) + UplinkSockets.count(plan) + len(memo.held):
         raise TranslatorError("not all of its descriptors came")
     await host.do(lambda kernel: _look(kernel, memo))
-    door = socket.socket(fileno=orphan.take())
+    will = Will.adopt(memo, orphan, estate)
     uplink = UplinkSockets.adopt(plan, orphan, neighbours_only=hooks is not None and plan.shared)
     priority: Priority | None = None
     try:
@@ -162,10 +162,9 @@ async def adopt(host: Host, memo: Memo, orphan: Orphan, estate: Estate, hooks: A
         if hooks is not None:
             await hooks.close()
         uplink.close()
-        door.close()
+        will.release()
         raise
     worker = WorkerProcess.adopt(orphan, None if plan.relay is None else plan.relay.mappings)
-    will = Will(memo.index, door=door, estate=estate)
     return DeviceTranslator(
         host, worker, plan, memo.index, uplink=uplink, priority=priority, fast_path=hooks, will=will
     )

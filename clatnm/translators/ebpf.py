@@ -45,6 +45,7 @@ class EbpfBackend:
     """A `translators.Backend` whose programs hang on tcx links (Linux 6.6 and later)."""
 
     shares = True
+    marks = False
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -63,6 +64,7 @@ class ClsactBackend:
     """A `translators.Backend` whose programs hang on clsact, for older kernels."""
 
     shares = True
+    marks = True
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -45,6 +45,7 @@ class Estate:
         door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.chmod(0o700)
             self.remove(index)
             door.bind(str(self.door(index)))
             door.listen()

@@ -10,6 +10,7 @@ from clatnm.kernel import clsact
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.log import Message, about
+from clatnm.translators.estate import Estate
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,14 @@ def cleanup(kernel: Netlink) -> list[str]:
     """
     hooks = [f"the hook on {name}" for name in clsact.clean(kernel)]
     return hooks + [f"the rule for {source}" for source in kernel.clean_pins()]
+
+
+def forget_gone(kernel: Netlink, estate: Estate) -> None:
+    """Remove what was written down about translators whose device is gone. HostError."""
+    there = {link.index for link in kernel.links().values()}
+    for index in estate.indexes():
+        if index not in there:
+            estate.remove(index)
 
 
 async def clean_first(host: Host) -> None:

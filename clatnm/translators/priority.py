@@ -10,6 +10,11 @@ from clatnm.kernel.host import Host
 from clatnm.model import Plan
 
 
+def exclusive(plan: Plan) -> bool:
+    """Whether it would be in the way of another translator."""
+    return plan.relay is None or plan.relay.has_default
+
+
 class Priority:
     """Whether the uplink is still ours to translate. HostError: it cannot be watched.
 
@@ -19,8 +24,7 @@ class Priority:
     def __init__(self, host: Host, plan: Plan) -> None:
         self._plan = plan
         self._lost = asyncio.Event()
-        alone = plan.relay is None or plan.relay.has_default
-        self._guard = host.guard(plan.ifindex, tripped=self._lost.set) if alone else None
+        self._guard = host.guard(plan.ifindex, tripped=self._lost.set) if exclusive(plan) else None
 
     def protect(self, index: int) -> None:
         """Once it is lost, our device with that index loses its address and routes, before anybody asks."""

@@ -14,7 +14,6 @@ from typing import Any
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.proto.eam import EamTable
 from clatnm.translators.base import Ended
-from clatnm.translators.estate import PATIENCE_S
 from clatnm.translators.orphan import Foreign, Orphan
 from clatnm.worker import launch, wire
 from clatnm.worker.wire import WorkerConfig
@@ -117,10 +116,10 @@ class WorkerProcess:
         except OSError as error:
             raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
 
-    def keep(self, door: socket.socket, held: Sequence[int]) -> None:
+    def keep(self, told: wire.Keep, held: Sequence[int]) -> None:
         """Have it outlive us for a while, and hold these descriptors meanwhile. TranslatorError."""
         try:
-            wire.send_keep(self._control, door, held, patience_s=PATIENCE_S, uid=os.geteuid())
+            wire.send_keep(self._control, told, held)
         except OSError as error:
             raise TranslatorError(f"the translator process does not listen: {os.strerror(error.errno or 0)}") from error
 

@@ -116,6 +116,7 @@ class TaygaBackend:
 
     # As with `tun`: the kernel would answer what comes for the host's own address.
     shares = False
+    marks = False
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -19,6 +19,7 @@ class TunBackend:
 
     # The kernel sees every packet to the host's address as well, and would answer those it knows nothing of.
     shares = False
+    marks = False
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -3,31 +3,58 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
+from clatnm.kernel.guard import alarm
 from clatnm.memo import Memo, Past
-from clatnm.translators.estate import Estate, Held
+from clatnm.model import Plan
+from clatnm.translators.estate import PATIENCE_S, Estate, Held
+from clatnm.translators.orphan import Orphan
+from clatnm.translators.priority import exclusive
 from clatnm.translators.process import WorkerProcess
 from clatnm.worker import wire
 
 
 class Will:
-    """The one of the translator whose device has the ifindex `index`: nothing, before it is first made.
+    """The one of the translator whose device has the ifindex `index`: nothing, before it is first made."""
 
-    `door`, `estate`: there is one already, which an earlier daemon has made.
-    """
-
-    def __init__(self, index: int, *, door: socket.socket | None = None, estate: Estate | None = None) -> None:
+    def __init__(self, index: int) -> None:
         self._index = index
-        self._door = door
-        self._estate = estate
+        self._door: socket.socket | None = None
+        self._alarm: socket.socket | None = None
+        self._estate: Estate | None = None
+
+    @classmethod
+    def adopt(cls, memo: Memo, orphan: Orphan, estate: Estate) -> Will:
+        """The one that an earlier daemon has made."""
+        will = cls(memo.index)
+        will._estate = estate
+        will._door = socket.socket(fileno=orphan.take())
+        will._alarm = socket.socket(fileno=orphan.take()) if exclusive(memo.past.plan) else None
+        return will
+
+    @staticmethod
+    def count(plan: Plan) -> int:
+        """How many descriptors are its own."""
+        return 1 + exclusive(plan)
 
     def make(self, estate: Estate, worker: WorkerProcess, held: Held, past: Past) -> None:
         """From now on it goes on without us for a while, and a successor finds it. HostError, TranslatorError."""
         self._estate = estate
+        plan = past.plan
         if self._door is None:
             self._door = estate.open(self._index)
-        worker.keep(self._door, tuple(held.descriptors.values()))
+        if self._alarm is None and exclusive(plan):
+            self._alarm = alarm()
+        keep = wire.Keep(
+            door=self._door,
+            alarm=self._alarm,
+            uplink=plan.ifindex if self._alarm is not None else 0,
+            patience_s=PATIENCE_S,
+            uid=os.geteuid(),
+        )
+        worker.keep(keep, tuple(held.descriptors.values()))
         told = Memo(
             version=wire.VERSION,
             past=past,
@@ -45,9 +72,14 @@ class Will:
 
     def close(self) -> None:
         """The translator is gone. Again is fine."""
-        if self._door is not None:
-            self._door.close()
-            self._door = None
+        self.release()
         if self._estate is not None:
             self._estate.remove(self._index)
             self._estate = None
+
+    def release(self) -> None:
+        """Only our copies of its descriptors are not needed any more."""
+        for sock in (self._door, self._alarm):
+            if sock is not None:
+                sock.close()
+        self._door = self._alarm = None

@@ -101,6 +101,8 @@ class Worker:
         """Do whatever is due; seconds to the next deadline, None when there is none: an idle translator sleeps."""
         now = boottime()
         self._over = self._over or self._survival.over(now)
+        if self._over:
+            return 0.0
         due = (self._link_due(now), self._forwarder_due(now), self._uplink_due(now), self._survival.until)
         at = min((at for at in due if at is not None), default=None)
         return None if at is None else max(0.0, at - now)
@@ -139,7 +141,8 @@ class Worker:
         if not data:
             self._close(self.control)
             self.control = None
-            self._over = not self._survival.alone(boottime())
+            self._survival.alone(boottime())
+            self._over = self._survival.over(boottime())
             return
         op, fields = wire.decode(data)
         if op == "stop":
@@ -154,11 +157,15 @@ class Worker:
             raise ConfigError(f"control message: unknown operation {op!r}")
 
     def _keep(self, fields: Mapping[str, Any], descriptors: list[int]) -> None:
-        if self._survival.door is not None:
-            self._forget(self._survival.door)
-        self._survival.keep(fields, descriptors)
-        assert self._survival.door is not None
-        self._hear(self._survival.door, self._at_the_door)
+        it = self._survival
+        for sock in (it.door, it.alarm):
+            if sock is not None:
+                self._forget(sock)
+        it.keep(fields, descriptors)
+        assert it.door is not None
+        self._hear(it.door, self._at_the_door)
+        if it.alarm is not None:
+            self._hear(it.alarm, it.listen)
 
     def _at_the_door(self) -> None:
         """Somebody wants to take this worker over; who has it now comes first, and whatever he has said already."""

@@ -8,12 +8,14 @@ The socket is AF_UNIX SOCK_SEQPACKET, so a message is whole or absent. Both ends
                            update {config} · counters · stop
                            The last descriptor of a config with `table` true is a file with its mappings, which are
                            too many for a message; one with `table` false keeps those that the worker has.
-                           keep {patience_s, uid} with a listening socket, its door, and others merely to be held: from
-                                 now on it outlives the supervisor by so long, and obeys whoever of that user comes by
-                                 the door meanwhile. Each takes the place of the one before.
+                           keep {patience_s, uid, uplink} with a listening socket, its door, and others merely to be
+                                 held: from now on it outlives the supervisor by so long, and obeys whoever of that user
+                                 comes by the door meanwhile. Each takes the place of the one before.
+                                 With `uplink` not 0, a link's index, there is a netlink socket after the door, by which
+                                 it learns that a manager begins to translate that link; alone, it ends then.
     worker -> supervisor   ready · counters {...} · conflict {address} · error {what, hint}, then exit status 1
-    worker -> successor    here {version} with the door, the uplink socket, and all that it holds, first what came with
-                                 `start`: the successor is the supervisor now
+    worker -> successor    here {version} with the door, that netlink socket, the uplink socket, and all that it holds,
+                                 first what came with `start`: the successor is the supervisor now
                            busy: there is a supervisor
 """
 
@@ -170,9 +172,22 @@ def send_update(control: socket.socket, config: WorkerConfig, *, known: EamTable
     _send(control, "update", config, (), table=None if config.mappings == known else config.mappings)
 
 
-def send_keep(control: socket.socket, door: socket.socket, held: Sequence[int], *, patience_s: float, uid: int) -> None:
-    """Have it outlive us; see above. OSError may leave."""
-    socket.send_fds(control, [encode("keep", patience_s=patience_s, uid=uid)], [door.fileno(), *held])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How a worker is to outlive us; see above. `alarm`: the netlink socket for `uplink`, None for 0."""
+
+    door: socket.socket
+    alarm: socket.socket | None
+    uplink: int
+    patience_s: float
+    uid: int
+
+
+def send_keep(control: socket.socket, told: Keep, held: Sequence[int]) -> None:
+    """Have it outlive us, and hold these. OSError may leave."""
+    sockets = [told.door, *([] if told.alarm is None else [told.alarm])]
+    message = encode("keep", patience_s=told.patience_s, uid=told.uid, uplink=told.uplink)
+    socket.send_fds(control, [message], [*(sock.fileno() for sock in sockets), *held])
 
 
 def _send(
