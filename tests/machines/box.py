@@ -88,8 +88,8 @@ class Box:
 
     def enter(self) -> list[str]:
         """What to put before a command that is to run in the box, as root."""
-        environment = ("env", "-i", f"PATH={SYSTEM_PATH}", "HOME=/root", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
-        return ["nsenter", "--target", str(self.init), "--all", f"--wd={REPO}", *environment]
+        environment = (f"PATH={SYSTEM_PATH}", "HOME=/root", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
+        return ["nsenter", "--target", str(self.init), "--all", "env", "-i", f"--chdir={REPO}", *environment]
 
     def run(self, command: Sequence[str], *, limit_s: float, say: Callable[[str], object]) -> Outcome:
         """Run it; `say` gets its output line by line."""
@@ -118,7 +118,8 @@ class Box:
     def _say(self, *argv: str) -> str:
         if not self.init:
             return ""
-        return subprocess.run([*self.enter(), *argv], check=False, text=True, capture_output=True).stdout
+        told = subprocess.run([*self.enter(), *argv], check=False, text=True, capture_output=True)
+        return told.stdout or told.stderr
 
     def _end(self) -> None:
         """All processes of the box end with the first one, and the mounts with the last."""

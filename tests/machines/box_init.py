@@ -54,8 +54,9 @@ def devices(dev: Path) -> None:
 
 def main(image: str, payload: str, place: str) -> None:
     root = build(image, payload, Path(place))
-    # As a package's installation does; the service could not write them, and would compile at each start.
-    subprocess.run(["chroot", str(root), "python3", "-m", "compileall", "-q", *sys.argv[4:]], check=True)
+    # As a package's installation does. The service could not write what is compiled, and would compile at each start.
+    for command in (("systemd-sysusers",), ("python3", "-m", "compileall", "-q", *sys.argv[4:])):
+        subprocess.run(["chroot", str(root), *command], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     old = root / "run/old"
     old.mkdir()
