@@ -18,7 +18,6 @@ class Removal:
     name: str
     drop_in: str
     fails: str
-    patience_s: float = 8.0
     before: tuple[int, int] | None = None
     """Only kernels older than this one need it."""
 

@@ -10,11 +10,10 @@ import sys
 import time
 
 from tests.machines.inside import Report
-from tests.machines.privileges_functions import FUNCTIONS, failing
+from tests.machines.privileges_functions import FUNCTIONS, PATIENCE_S, failing
 from tests.machines.privileges_removed import REMOVALS, Removal
 from tests.machines.systemd_place import Place
 
-_PATIENCE_S = 30.0
 AFTERWARDS = "everything-works-again"
 
 
@@ -25,13 +24,13 @@ def main() -> int:
         if not asked or "functions" in asked:
             for name, function in FUNCTIONS.items():
                 with report.check(name):
-                    function(place, _PATIENCE_S)
+                    function(place, PATIENCE_S)
         for removal in REMOVALS:
             if not asked or removal.name in asked:
                 with report.check(removal.name):
                     _without(removal, place)
         with report.check(AFTERWARDS):
-            found, how = failing(place, patience_s=_PATIENCE_S)
+            found, how = failing(place)
             assert found == "", f"{found}: {how}"
     return report.status
 
@@ -41,7 +40,7 @@ def _without(removal: Removal, place: Place) -> None:
     place.clat.configure(f"{removal.drop_in}\nTimeoutStartSec=8")
     began = time.monotonic()
     try:
-        found, how = failing(place, patience_s=removal.patience_s)
+        found, how = failing(place, expected=removal.fails)
     finally:
         place.clat.unconfigure()
     print(
