@@ -225,9 +225,10 @@ class Daemon:
         # Nothing is sent to a prefix while the machine sleeps: it may wake up in another network.
         awake = () if self._suspend.asleep else self._verdicts
         untold = () if self._suspend.asleep else unjudged(self._verdicts, world.running, now)
-        self._supervisor.apply(diff(world.running, (*wanted(awake), *untold)))
-        if any(self._backends[run.plan.backend].marks or not run.plan.offered for run in world.running.values()):
+        plans = (*wanted(awake), *untold)
+        if any(self._backends[plan.backend].marks or not plan.offered for plan in plans):
             self._caretaker.engage()
+        self._supervisor.apply(diff(world.running, plans))
         self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
         self._metrics.want(world.settings.metrics)
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)
