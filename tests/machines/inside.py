@@ -86,20 +86,22 @@ def derived(unit: str, changes: Mapping[str, str | None]) -> str:
 
 
 class Sandboxed:
-    """A command in the place of clatnm's daemon, with exactly the rights that its unit grants."""
+    """A command in the place of clatnm's daemon, with exactly the rights that its unit grants, but for `settings`."""
 
-    def __init__(self, name: str, *argv: str, netns: str = "") -> None:
+    def __init__(self, name: str, *argv: str, netns: str = "", **settings: str) -> None:
         self.unit = f"{name}.service"
         self._log = Path(f"/run/{name}.log")
         changes = {
             "Type": "exec",
             "ExecStart": " ".join(argv),
             "ExecReload": None,
+            "ExecStopPost": None,
             "Restart": "no",
             "WorkingDirectory": None,
             "StandardOutput": f"file:{self._log}",
             "StandardError": f"file:{self._log}",
             "NetworkNamespacePath": f"/run/netns/{netns}" if netns else None,
+            **settings,
         }
         self._log.unlink(missing_ok=True)
         (UNITS / self.unit).write_text(derived(UNIT.read_text(), changes))

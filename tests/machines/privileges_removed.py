@@ -19,7 +19,7 @@ class Removal:
     drop_in: str
     fails: str
     before: tuple[int, int] | None = None
-    """Only kernels older than this one need it."""
+    """Only kernels older than this one need it; the job `kernels` tries it on one."""
 
     def check_kernel(self) -> None:
         """SkippedError where this one does not need it."""

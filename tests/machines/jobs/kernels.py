@@ -21,10 +21,11 @@ from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged, wa
 from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab import snapshot
 from tests.lab.poll import eventually
-from tests.machines.inside import Report, Sandboxed, be_patient, has_tcx, kernel_release, precompiled
+from tests.machines.inside import Report, Sandboxed, SkippedError, be_patient, has_tcx, kernel_release, precompiled
 
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
 TYPED_TEST_RUNS = (5, 14)
+_COUNTED_BY_CGROUP = (5, 11)
 PACKETS = 3000
 
 
@@ -40,6 +41,8 @@ def main() -> int:
     with rigged() as rig:
         with report.check("programs-load-with-the-rights-of-the-service"):
             loads(backends_of_the_service())
+        with report.check("programs-do-not-load-without-room-in-memory"):
+            needs_room(backends_of_the_service(LimitMEMLOCK="64K"))
         before = snapshot.take(rig.host)
         for backend in BACKENDS:
             if backend == "ebpf" and not has_tcx():
@@ -88,11 +91,10 @@ def generated_agree(packets: int) -> None:
     assert fuzz.accepted(summary) > 0.3
 
 
-def backends_of_the_service() -> dict[str, str]:
+def backends_of_the_service(**settings: str) -> dict[str, str]:
     """What the daemon would find: backend, and why it does not work."""
-    with Sandboxed(
-        "probe", "/usr/bin/env", "PYTHONPATH=/srv/clatnm", "/usr/bin/python3", "-m", "tests.machines.probe"
-    ) as probe:
+    argv = ("/usr/bin/env", "PYTHONPATH=/srv/clatnm", "/usr/bin/python3", "-m", "tests.machines.probe")
+    with Sandboxed("probe", *argv, **settings) as probe:
         told: dict[str, str] = json.loads(probe.wait())
     return told
 
@@ -102,6 +104,13 @@ def loads(found: dict[str, str]) -> None:
     assert found["tun"] == "", found
     assert (found["ebpf"] == "") is has_tcx(), found
     assert found["relay"] == "", found
+
+
+def needs_room(found: dict[str, str]) -> None:
+    """LimitMEMLOCK= of the unit is for these kernels."""
+    if kernel_release() >= _COUNTED_BY_CGROUP:
+        raise SkippedError("since Linux 5.11, programs do not count against it")
+    assert found["ebpf-clsact"] != "", found
 
 
 def carries(report: Report, rig: Rig, backend: str) -> None:

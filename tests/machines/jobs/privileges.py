@@ -37,7 +37,7 @@ def main() -> int:
 
 def _without(removal: Removal, place: Place) -> None:
     removal.check_kernel()
-    place.clat.configure(f"{removal.drop_in}\nTimeoutStartSec=8")
+    place.clat.configure(f"{removal.drop_in}\nTimeoutStartSec=10")
     began = time.monotonic()
     try:
         found, how = failing(place, expected=removal.fails)
