@@ -89,7 +89,8 @@ class configured:  # noqa: N801  # used as a context manager only
 
     def _write(self, text: str) -> None:
         CONFIGURATION.write_text(text)
-        systemctl("restart", SERVICE)
+        systemctl("stop", SERVICE)  # a restart would take over the translator, and run no script
+        systemctl("start", SERVICE)
         wait_on(self._place.clat, UPLINK, timeout_s=60.0)
 
 
