@@ -61,10 +61,13 @@ class Box:
             archive = undo.enter_context(tempfile.NamedTemporaryFile(prefix="clatnm-box-", suffix=".tar"))
             archive.write(self._archive)
             archive.flush()
-            cgroup = undo.enter_context(_cgroup())
+            cgroup = undo.enter_context(_cgroup(Path(place).name))
             inside = (str(self._image), archive.name, place, LIBRARY + "/clatnm", REPO + "/tests")
-            argv = ["unshare", *_NAMESPACES, "--propagation", "private", sys.executable, "-I", str(_INIT), *inside]
-            self._outer = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=_joining(cgroup))  # noqa: PLW1509
+            # In the cgroup before it makes namespaces, for that is the root of what they show; and it ends with us.
+            joining = ("sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs"))
+            alone = ("setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "--propagation", "private")
+            argv = (*joining, *alone, sys.executable, "-I", str(_INIT), *inside)
+            self._outer = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             undo.callback(self._end)
             try:
                 eventually(self._booted, timeout_s=_BOOT_S, message="systemd has booted")
@@ -127,13 +130,6 @@ class Box:
         self._outer.wait()
 
 
-def _joining(cgroup: Path) -> Callable[[], None]:
-    def join() -> None:
-        (cgroup / "cgroup.procs").write_text("0")
-
-    return join
-
-
 def _hierarchy() -> Path | None:
     """Where the unified hierarchy is mounted here."""
     lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
@@ -141,12 +137,12 @@ def _hierarchy() -> Path | None:
 
 
 @contextlib.contextmanager
-def _cgroup() -> Iterator[Path]:
+def _cgroup(name: str) -> Iterator[Path]:
     """One of the box's own; it is gone when the last process is."""
     hierarchy = _hierarchy()
     if hierarchy is None:
         raise MachineError("no unified cgroup hierarchy is mounted")
-    place = hierarchy / f"clatnm-box-{os.getpid()}"
+    place = hierarchy / name
     place.mkdir()
     try:
         yield place
