@@ -62,8 +62,8 @@ class Caretaker:
         self._process = None
 
 
-def main(*, patience_s: float | None = None) -> int:
-    """Exit status: 0. `patience_s`: how long after the daemon's end, instead of the usual."""
+def main() -> int:
+    """Exit status: 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever ends the daemon from a terminal ends it in order
     if os.read(_STDIN, 1):
         return 0
@@ -72,7 +72,7 @@ def main(*, patience_s: float | None = None) -> int:
     from clatnm.translators.estate import PATIENCE_S, Estate  # noqa: PLC0415
     from clatnm.translators.leftovers import cleanup, forget_gone  # noqa: PLC0415
 
-    time.sleep(PATIENCE_S + _SLACK_S if patience_s is None else patience_s)
+    time.sleep(PATIENCE_S + _SLACK_S)
     with Netlink() as kernel:
         for what in cleanup(kernel):
             print(f"removed {what} of a translator that is gone", file=sys.stderr)

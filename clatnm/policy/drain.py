@@ -90,7 +90,7 @@ def without_plan(this: Case, reason: Reason | None, theirs: Translators, *, worl
     link = this.link
     if link is None:
         return ()
-    if reason is Reason.NO_PREF64 or _awaits_manager(reason, this):
+    if reason is Reason.NO_PREF64 or (reason is Reason.MANAGER_TRANSLATES and not this.manager_clat):
         adopted = tuple(run.plan for run in theirs.all() if settling(run, now=this.now))
         if adopted:
             return adopted

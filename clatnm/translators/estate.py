@@ -80,7 +80,8 @@ class Estate:
 
     def withdraw(self, index: int) -> None:
         """What was written holds no more: whoever comes now will end the translator."""
-        self._memo(index).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be removed, nothing was written
+            self._memo(index).unlink(missing_ok=True)
 
     def remove(self, index: int) -> None:
         """It is gone, or has never been there."""

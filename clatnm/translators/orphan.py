@@ -29,13 +29,16 @@ class BusyError(Exception):
 class Foreign:
     """A process that somebody else has started: what `WorkerProcess` needs of `subprocess.Popen`."""
 
+    _descriptor = -1
+
     def __init__(self, pid: int) -> None:
         """OSError: there is none."""
         self.pid = pid
         self._descriptor = os.pidfd_open(pid)
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def descriptor(self) -> int:
         """A pidfd that is the caller's to close: it stays this process, whoever has the number later."""

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from clatnm.translators.estate import PATIENCE_S
 from tests.e2e import clat
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
@@ -110,5 +111,5 @@ def test_daemon_killed_alone_leaves_no_hook(connected: Lab) -> None:
     daemon = connected.host.daemon()
     clat.wait_on(daemon)
     daemon.kill()
-    clat.wait_no_device(connected.host)
+    clat.wait_no_device(connected.host, timeout_s=PATIENCE_S + 10)
     eventually(lambda: not before.diff(connected.host.snapshot()), message="the host as before")

@@ -70,6 +70,7 @@ class FakeBackend:
     """`faults[verb]` is raised by the next such calls; `gates[verb]` lets them wait until it is set."""
 
     shares = False
+    marks = False
 
     def __init__(self, host: object = None) -> None:
         self.alive: list[FakeTranslator] = []

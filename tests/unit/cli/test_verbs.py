@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from clatnm.dbus import service
 from clatnm.errors import BusError
 from clatnm.kernel import netlink
 from clatnm.model import AddressKind, Choices
-from clatnm.translators import leftovers
+from clatnm.translators import adoption, leftovers
+from clatnm.translators.estate import Estate
 
 TOLD = {"version": "1", "default_mode": "auto", "connections": [], "note": "Café"}
 
@@ -186,8 +188,9 @@ def test_daemon_reads_and_keeps_where_it_is_told_to(monkeypatch: pytest.MonkeyPa
     made: list[dict[str, Path]] = []
 
     class FakeDaemon:
-        def __init__(self, *, config_dir: Path, state_dir: Path, record: Path | None) -> None:
+        def __init__(self, *, config_dir: Path, state_dir: Path, record: Path | None, estate: Estate) -> None:
             assert record is None
+            assert estate.door(9) == Path("/run/clatnm/translators/9.socket")
             made.append({"config_dir": config_dir, "state_dir": state_dir})
 
         async def run(self) -> None:
@@ -207,15 +210,34 @@ def test_daemon_reads_and_keeps_where_it_is_told_to(monkeypatch: pytest.MonkeyPa
 # cleanup
 
 
+REMOVED, ENDED = "removed {} of a translator that is gone", "ended {}, which no daemon had"
+NOTHING = "nothing to clean up"
+
+
+@dataclass(frozen=True)
+class Left:
+    """By whoever was killed: what is only a mark, and translators that go on."""
+
+    marks: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+
 @pytest.mark.parametrize(
-    ("found", "status", "out"),
+    ("options", "left", "out"),
     [
-        (["the hook on eth0", "the rule for 192.0.0.1"], 0, "removed {} of a translator that is gone"),
-        ([], 3, "nothing to clean up"),
+        ([], Left(marks=["the hook on eth0", "the rule for 192.0.0.1"]), REMOVED),
+        ([], Left(orphans=["the translator clat-eth0"]), ENDED),
+        ([], Left(), NOTHING),
+        (["--gone"], Left(marks=["the hook on eth0"], orphans=["the translator clat-eth0"]), REMOVED),
+        (["--gone"], Left(orphans=["the translator clat-eth0"]), NOTHING),
     ],
 )
 def test_cleanup_says_what_it_found(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: list[str], status: int, out: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    left: Left,
+    out: str,
 ) -> None:
     class FakeNetlink:
         def __enter__(self) -> FakeNetlink:
@@ -225,9 +247,15 @@ def test_cleanup_says_what_it_found(
             pass
 
     monkeypatch.setattr(netlink, "Netlink", FakeNetlink)
-    monkeypatch.setattr(leftovers, "cleanup", lambda kernel: found)
-    assert main(["cleanup"]) == status
-    assert capsys.readouterr().out.splitlines() == [out.format(name) for name in found or [""]]
+
+    async def end_orphans(_: Estate) -> list[str]:
+        return left.orphans
+
+    monkeypatch.setattr(leftovers, "cleanup", lambda kernel: left.marks)
+    monkeypatch.setattr(adoption, "end_orphans", end_orphans)
+    assert main(["cleanup", *options]) == (3 if out == NOTHING else 0)
+    names = {REMOVED: left.marks, ENDED: left.orphans, NOTHING: [""]}[out]
+    assert capsys.readouterr().out.splitlines() == [out.format(name) for name in names]
 
 
 def test_daemon_records_into_no_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
-from clatnm.model import Link, Mode, Reason, Running, RunState, Stop, World
-from clatnm.policy.drain import SETTLE_S
+from clatnm.model import Link, Mode, PrefixCandidate, Reason, Running, RunState, Stop, World
+from clatnm.policy.drain import BELIEVED_S, SETTLE_S
 from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, unjudged, wake_at, wanted
-from tests.unit.policy.worlds import NOW, a_link, a_route4, a_world, an_uplink, the_plan
+from tests.unit.policy.worlds import NOW, OWN_PREFIX, a_candidate, a_link, a_route4, a_world, an_uplink, the_plan
 
 PLAN = the_plan(a_world())
 RUN = Running(plan=PLAN, state=RunState.ON, adopted_at=NOW)
@@ -63,11 +64,12 @@ def test_what_is_known_counts_at_once(world: World, reason: Reason) -> None:
 
 
 def _native(link: Link) -> Link:
-    return replace(link, addresses4=frozenset({PLAN.clat_v4.__class__("192.168.2.5")}), default4=(a_route4(),))
+    return replace(link, addresses4=frozenset({IPv4Address("192.168.2.5")}), default4=(a_route4(),))
 
 
-def test_native_ipv4_that_came_meanwhile_lets_it_drain() -> None:
-    world = a_world(_native(a_link()), running=RUNNING)
+@pytest.mark.parametrize("prefixes", [None, {}], ids=["prefix-told", "not-told-yet"])
+def test_native_ipv4_that_came_meanwhile_lets_it_drain(prefixes: dict[str, tuple[PrefixCandidate, ...]] | None) -> None:
+    world = a_world(_native(a_link()), running=RUNNING, prefixes=prefixes)
     (step,) = steps(world, NOW)
     assert step.plan == replace(PLAN, offered=False)  # type: ignore[attr-defined]
 
@@ -75,3 +77,13 @@ def test_native_ipv4_that_came_meanwhile_lets_it_drain() -> None:
 def test_another_connection_on_the_device_is_none_of_its() -> None:
     world = a_world(running=RUNNING, uplinks=[an_uplink(uuid="another")], prefixes={})
     assert steps(world, NOW) == (Stop(plan=PLAN),)
+
+
+def test_connections_of_a_prefix_that_is_told_no_more_may_finish() -> None:
+    world = a_world(running=RUNNING, prefixes={"wlan0": (a_candidate(OWN_PREFIX),)})
+    (verdict,) = decide(world, NOW)
+    assert verdict.plan is not None and verdict.plan.prefix == OWN_PREFIX
+    assert [plan.prefix for plan in verdict.keep] == [PLAN.prefix]
+    late = replace(RUN, adopted_at=NOW - BELIEVED_S)
+    (verdict,) = decide(replace(world, running={PLAN.key: late}), NOW)
+    assert verdict.keep == ()

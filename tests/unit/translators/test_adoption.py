@@ -14,6 +14,7 @@ import pytest
 
 from clatnm import memo
 from clatnm.facts import DefaultRoute, Link
+from clatnm.kernel.guard import alarm
 from clatnm.memo import Memo, Past
 from clatnm.model import Plan
 from clatnm.translators.adoption import adopt_all, end_orphans
@@ -39,7 +40,11 @@ class Left(Supervised):
         self.estate = estate
         self.start(worker_config(plan, hooked=False, relayed=False))
         self.door = estate.open(INDEX)
-        wire.send_keep(self.control, self.door, (), patience_s=60.0, uid=os.geteuid())
+        self.alarm = alarm()
+        keep = wire.Keep(
+            door=self.door, alarm=self.alarm, uplink=plan.ifindex, patience_s=60.0, uid=os.geteuid()
+        )
+        wire.send_keep(self.control, keep, ())
         estate.write(Memo(version=wire.VERSION, past=replace(PAST, plan=plan), index=INDEX))
         self.say(wire.encode("counters"))
         self.hear()
@@ -47,10 +52,12 @@ class Left(Supervised):
     def alone(self) -> None:
         """The daemon is gone."""
         self.door.close()
+        self.alarm.close()
         self.control.close()
 
     def close(self) -> None:
         self.door.close()
+        self.alarm.close()
         super().close()
 
 

@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
+from clatnm.proto import nlmsg
 from clatnm.proto.ndp import neighbor_advertisement
 from clatnm.worker import wire
 from clatnm.worker.vnet import BLANK
@@ -28,6 +30,7 @@ from tests.unit.worker.test_process import (
 )
 
 LONG_S, SHORT_S = 60.0, 0.3
+UPLINK = 7
 
 
 class Left(Supervised):
@@ -38,7 +41,9 @@ class Left(Supervised):
         self.path = directory / "door"
         self.held: list[tuple[int, int]] = []
 
-    def keep(self, *, patience_s: float = LONG_S, uid: int | None = None, held: int = 1) -> None:
+    def keep(
+        self, *, patience_s: float = LONG_S, uid: int | None = None, held: int = 1, alarm: socket.socket | None = None
+    ) -> None:
         """As a daemon does; again is fine."""
         self.path.unlink(missing_ok=True)
         pipes = [os.pipe() for _ in range(held)]
@@ -47,7 +52,9 @@ class Left(Supervised):
             door.listen()
             descriptors = [write for _, write in pipes]
             user = os.geteuid() if uid is None else uid
-            wire.send_keep(self.control, door, descriptors, patience_s=patience_s, uid=user)
+            uplink = 0 if alarm is None else UPLINK
+            told = wire.Keep(door=door, alarm=alarm, uplink=uplink, patience_s=patience_s, uid=user)
+            wire.send_keep(self.control, told, descriptors)
         for _, write in pipes:
             os.close(write)
         self.held = pipes
@@ -209,7 +216,15 @@ def test_keep_takes_the_place_of_the_one_before(worker: Left) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"patience_s": 0, "uid": 0}, {"patience_s": True, "uid": 0}, {"patience_s": 1e9, "uid": 0}, {"patience_s": 5}],
+    [
+        {},
+        {"patience_s": 0, "uid": 0, "uplink": 0},
+        {"patience_s": True, "uid": 0, "uplink": 0},
+        {"patience_s": 1e9, "uid": 0, "uplink": 0},
+        {"patience_s": 5, "uplink": 0},
+        {"patience_s": 5, "uid": 0, "uplink": 0},
+        {"patience_s": 5, "uid": 0},
+    ],
 )
 def test_wrong_keep_is_refused_with_a_reason(worker: Left, fields: dict[str, object]) -> None:
     worker.start()
@@ -237,3 +252,46 @@ def test_collision_is_told_to_the_successor(worker: Left) -> None:
         for fd in taken_over(worker, guest):
             os.close(fd)
         assert wire.decode(guest.recv(1000)) == ("conflict", {"address": str(CONFIG.clat_v6)})
+
+
+def address_news(address: str, *, index: int = UPLINK, kind: int = 20) -> bytes:
+    """What the kernel tells of an IPv4 address (RTM_NEWADDR is 20)."""
+    body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, index)
+    return nlmsg.message(kind, body + nlmsg.attribute(2, IPv4Address(address).packed), flags=0)
+
+
+@pytest.fixture
+def alarm(worker: Left) -> Iterator[socket.socket]:
+    """The kernel's end of a worker's alarm."""
+    kernel, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with kernel, its:
+        worker.start()
+        worker.keep(alarm=its)
+        yield kernel
+
+
+def test_alone_it_ends_when_it_cannot_know(worker: Left, alarm: socket.socket) -> None:
+    worker.control.close()
+    worker.udp_reaches_wire()
+    alarm.send(b"noise")
+    assert worker.status() == 0
+
+
+def test_alone_only_such_an_address_on_its_uplink_counts(worker: Left, alarm: socket.socket) -> None:
+    worker.control.close()
+    for told in (address_news("192.0.0.1", index=UPLINK + 1), address_news("192.0.2.1"), address_news("192.0.0.1", kind=21)):
+        alarm.send(told)
+        worker.udp_reaches_wire()
+    alarm.send(address_news("192.0.0.1"))
+    assert worker.status() == 0
+
+
+def test_what_began_while_there_was_a_supervisor_counts_as_soon_as_it_is_gone(
+    worker: Left, alarm: socket.socket
+) -> None:
+    alarm.send(address_news("192.0.0.1"))
+    worker.udp_reaches_wire()
+    worker.say(wire.encode("counters"))
+    assert worker.hear()[0] == "counters", "the supervisor knows what to do"
+    worker.control.close()
+    assert worker.status() == 0

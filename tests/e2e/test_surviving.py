@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon that is restarted or killed: its translators go on, and the next one finds them. Or nobody comes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clatnm.translators.estate import PATIENCE_S
+from tests.e2e import clat, flows
+from tests.e2e.streams import stream
+from tests.e2e.test_leaving import KERNELS_RULES
+from tests.e2e.test_right_moment import native_comes, native_goes
+from tests.e2e.test_static_translators import SERVICE, server, wait_on, write
+from tests.lab.daemon import Daemon
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.poll import eventually
+
+__all__ = ["server"]
+
+SECOND = "2001:db8:64::/96"  # network A translates it as well
+BACKENDS = ("ebpf", "ebpf-clsact", "tun")
+ESTATE = "/run/clatnm/translators"
+NOBODY = 65534
+BOUND_S = PATIENCE_S + 15.0
+
+_KNOCK = f"""
+import os, socket, sys
+os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+try:
+    sock.connect(sys.argv[1])
+except PermissionError:
+    print("refused")
+"""
+
+
+def restarted(daemon: Daemon) -> None:
+    """As systemd does in a restart job."""
+    daemon.signal(signal.SIGUSR1)
+    assert daemon.wait() == 0, daemon.log()
+
+
+def killed(daemon: Daemon) -> None:
+    daemon.kill()
+
+
+WAYS: dict[str, Callable[[Daemon], None]] = {"restarted": restarted, "killed": killed}
+ways = pytest.mark.parametrize("leave", WAYS.values(), ids=WAYS)
+
+
+def connect(host: Host) -> None:
+    """Join A without clatnm."""
+    host.dad(False)
+    host.add_profile("netA", "up0")
+    host.up("netA")
+    eventually(host.has_ipv6, message="IPv6 in A")
+
+
+def joined_with(lab: Lab, backend: str) -> clat.Joined:
+    lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
+    joined = clat.join(lab)
+    clat.ping(lab.host)
+    return joined
+
+
+def files(host: Host) -> set[str]:
+    """What the daemons have left in their directory."""
+    return {path.name for path in host.path(ESTATE).iterdir()}
+
+
+def wait_entrusted(host: Host, count: int = 1) -> None:
+    """Until so many translators could be adopted."""
+    eventually(lambda: sum(name.endswith(".memo") for name in files(host)) == count, message="it is written down")
+
+
+def ours(host: Host) -> list[str]:
+    """Command lines of the processes that belong to clatnm."""
+    lines = [Path(f"/proc/{pid}/cmdline") for pid in host.processes()]
+    told = []
+    for line in lines:
+        with contextlib.suppress(OSError):  # it has just ended
+            told.append(line.read_bytes().replace(b"\0", b" ").decode())
+    return [line for line in told if "-m clatnm." in line]
+
+
+def packets(daemon: Daemon) -> int:
+    """How many the translator of up0 has counted, both ways together."""
+    counters = clat.connection(daemon)["translator"]["counters"]
+    rows = [row for flow in ("ipv4_to_ipv6", "ipv6_to_ipv4") for row in counters[flow]["protocols"].values()]
+    return sum(row["packets"] for row in rows)
+
+
+@ways
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_connections_go_on_without_a_gap(clean_lab: Lab, backend: str, leave: Callable[[Daemon], None]) -> None:
+    joined = joined_with(clean_lab, backend)
+    host, pid = joined.host, clat.translator(joined.host)
+    wait_entrusted(host)
+    here = host.snapshot()
+    with flows.download(host, clat.INET) as flow, stream(host, clat.INET) as datagrams:
+        flow.further()
+        counted = packets(joined.daemon)
+        leave(joined.daemon)
+        flow.further()
+        datagrams.further()
+        daemon = host.daemon("-v")
+        told = clat.wait_on(daemon)
+        assert told["translator"]["backend"] == backend
+        flow.further()
+        datagrams.further()
+        assert packets(daemon) > counted, "it counts on"
+        assert (datagrams.lost(), datagrams.refused) == (set(), 0)
+        flow.end()
+    assert clat.translator(host) == pid
+    assert not here.diff(host.snapshot())
+    assert daemon.stop() == 0
+    assert files(host) == set()
+    assert "clat-up0" not in clat.devices(host)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stop_leaves_nothing_of_an_adopted_one(clean_lab: Lab, backend: str) -> None:
+    connect(clean_lab.host)
+    before = clean_lab.host.snapshot()
+    clean_lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
+    for _ in range(3):
+        daemon = clean_lab.host.daemon("-v")
+        clat.wait_on(daemon)
+        wait_entrusted(clean_lab.host)
+        daemon.kill()
+    daemon = clean_lab.host.daemon("-v")
+    clat.wait_on(daemon)
+    assert daemon.stop() == 0
+    assert not before.diff(clean_lab.host.snapshot())
+    assert files(clean_lab.host) == set()
+    assert clat.translators(clean_lab.host) == []
+
+
+@pytest.mark.parametrize("backend", ["ebpf", "ebpf-clsact"])
+def test_nobody_comes_and_nothing_is_left(clean_lab: Lab, backend: str) -> None:
+    """Also of hooks that no process holds."""
+    host = clean_lab.host
+    connect(host)
+    before = host.snapshot()
+    host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
+    daemon = host.daemon("-v")
+    clat.wait_on(daemon)
+    wait_entrusted(host)
+    daemon.kill()
+    clat.ping(host)
+    clat.wait_no_device(host, timeout_s=BOUND_S)
+    eventually(lambda: not before.diff(host.snapshot()), timeout_s=BOUND_S, message="the host as before")
+    eventually(lambda: not ours(host), timeout_s=BOUND_S, message="no process of ours")
+
+
+def test_nobody_comes_and_no_rule_of_a_drain_is_left(clean_lab: Lab) -> None:
+    host = clean_lab.host
+    connect(host)
+    native_comes(clean_lab)
+    before = host.snapshot()
+    native_goes(clean_lab)
+    daemon = host.daemon("-v")
+    clat.wait_on(daemon)
+    with flows.download(host, clat.INET) as flow:
+        native_comes(clean_lab)
+        clat.wait_off(daemon, "native-ipv4")
+        eventually(lambda: len(host.ip_json("-4", "rule")) > KERNELS_RULES, message="the rule of a drain")
+        wait_entrusted(host)
+        daemon.kill()
+        flow.further()
+        eventually(lambda: not before.diff(host.snapshot()), timeout_s=2 * BOUND_S, message="the host as before")
+    eventually(lambda: not ours(host), timeout_s=BOUND_S, message="no process of ours")
+
+
+def test_manager_that_begins_while_there_is_no_daemon_has_the_link_alone(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host = joined.host
+    wait_entrusted(host)
+    joined.daemon.kill()
+    clat.ping(host)
+    host.ip("addr", "add", "192.0.0.1/32", "dev", "up0")  # as its CLAT begins
+    clat.wait_no_device(host, timeout_s=PATIENCE_S / 3)
+    assert clat.translators(host) == []
+
+
+def test_cleanup_ends_what_nobody_has_and_only_that(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "ebpf-clsact")
+    host = joined.host
+    wait_entrusted(host)
+    assert host.clatnm("cleanup", check=False).returncode == 3, "it has a daemon"
+    joined.daemon.kill()
+    assert host.clatnm("cleanup", "--gone", check=False).returncode == 3
+    clat.ping(host)
+    told = host.clatnm("cleanup").stdout.splitlines()
+    assert told == [
+        "ended the translator clat-up0, which no daemon had",
+        "removed the hook on up0 of a translator that is gone",
+    ]
+    assert "clat-up0" not in clat.devices(host)
+    assert files(host) == set()
+
+
+# What has changed while nobody watched
+
+
+def restart_after(joined: clat.Joined, change: Callable[[], object]) -> Daemon:
+    wait_entrusted(joined.host)
+    joined.daemon.kill()
+    change()
+    return joined.host.daemon("-v")
+
+
+def test_new_prefix_takes_over_and_old_connections_go_on(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host = joined.host
+    with flows.download(host, clat.INET) as old:
+        old.further()
+        daemon = restart_after(joined, lambda: clean_lab.a.ra(pref64=[[SECOND, 600]], interval=1))
+
+        def moved() -> bool:
+            told = clat.connection(daemon)["translator"]
+            return (told["device"], told["prefix"]) == ("clat-up0", SECOND)
+
+        eventually(moved, timeout_s=20, message="the new prefix on the device's name")
+        clat.wait_on(daemon)
+        old.further()
+        assert flows.source_of_new(host, clat.INET) != old.source
+        old.end()
+
+
+def test_native_ipv4_that_came_meanwhile_takes_new_connections_only(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host = joined.host
+    with flows.download(host, clat.INET) as flow:
+        flow.further()
+
+        daemon = restart_after(joined, lambda: native_comes(clean_lab))
+        clat.wait_off(daemon, "native-ipv4")
+        flow.further()
+        assert flows.source_of_new(host, clat.INET) == "192.168.1.77"
+        # Another one finds a translator that drains.
+        wait_entrusted(host)
+        daemon.kill()
+        daemon = host.daemon("-v")
+        clat.wait_off(daemon, "native-ipv4")
+        flow.further()
+        flow.end()
+    clat.wait_no_device(host, timeout_s=30)
+
+
+def test_network_that_was_left_meanwhile_ends_it(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    daemon = restart_after(joined, lambda: joined.host.down("netA"))
+    eventually(daemon.status, message="the daemon answers")
+    clat.wait_no_device(joined.host)
+    assert clat.translators(joined.host) == []
+
+
+def test_opted_out_meanwhile_ends_it(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    told = joined.host.path("/etc/clatnm/clatnm.conf")
+    daemon = restart_after(joined, lambda: told.write_text("[clatnm]\nmode = no\n"))
+    clat.wait_off(daemon, "opted-out")
+    clat.wait_no_device(joined.host)
+
+
+# What cannot be adopted
+
+
+def other_version(memo: str) -> str:
+    told = json.loads(memo)
+    told["version"] += 1
+    return json.dumps(told) + "\n"
+
+
+@pytest.mark.parametrize("spoil", [other_version, lambda memo: memo[:-20]], ids=["another-version", "damaged"])
+def test_what_is_not_understood_is_ended_and_another_one_started(clean_lab: Lab, spoil: Callable[[str], str]) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host, pid = joined.host, clat.translator(joined.host)
+    wait_entrusted(host)
+    joined.daemon.kill()
+    spoiled(host, spoil)
+    daemon = host.daemon("-v")
+    clat.wait_on(daemon)
+    clat.ping(host)
+    assert clat.translator(host) != pid
+    assert "an earlier translator is ended" in daemon.log()
+    assert daemon.log().count("failed") == 0
+
+
+def other_programs(memo: str) -> str:
+    told = json.loads(memo)
+    told["programs"] = "of an earlier version"
+    return json.dumps(told) + "\n"
+
+
+def spoiled(host: Host, spoil: Callable[[str], str]) -> None:
+    """What was written down about the only translator is something else."""
+    (name,) = (name for name in files(host) if name.endswith(".memo"))
+    path = host.path(f"{ESTATE}/{name}")
+    path.write_text(spoil(path.read_text()))
+
+
+@pytest.mark.parametrize("backend", ["ebpf", "ebpf-clsact"])
+def test_programs_of_another_version_go_on_until_the_next_change(clean_lab: Lab, backend: str) -> None:
+    joined = joined_with(clean_lab, backend)
+    host, pid = joined.host, clat.translator(joined.host)
+    with flows.download(host, clat.INET) as flow:
+        flow.further()
+        counted = packets(joined.daemon)
+        wait_entrusted(host)
+        joined.daemon.kill()
+        spoiled(host, other_programs)
+        daemon = host.daemon("-v")
+        clat.wait_on(daemon)
+        flow.further()
+        assert packets(daemon) > counted
+        counted = packets(daemon)
+        host.ip("link", "set", "up0", "mtu", "1400")
+        eventually(lambda: clat.connection(daemon)["translator"]["ipv6_mtu_bytes"] == 1400, message="the other MTU")
+        flow.further()
+        assert packets(daemon) > counted, "what the old ones have counted still counts"
+        wait_entrusted(host)
+        flow.end()
+    assert clat.translator(host) == pid
+    assert daemon.stop() == 0
+    assert "clat-up0" not in clat.devices(host)
+
+
+def test_other_users_do_not_get_in(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host, pid = joined.host, clat.translator(joined.host)
+    wait_entrusted(host)
+    (name,) = (name for name in files(host) if name.endswith(".socket"))
+    joined.daemon.kill()
+    assert host.python(_KNOCK, f"{ESTATE}/{name}") == "refused\n"
+    daemon = host.daemon("-v")
+    clat.wait_on(daemon)
+    assert clat.translator(host) == pid
+
+
+def test_second_daemon_does_not_get_what_the_first_has(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "auto")
+    host, pid = joined.host, clat.translator(joined.host)
+    wait_entrusted(host)
+    with flows.download(host, clat.INET) as flow:
+        second = host.daemon("-v")
+        assert second.wait() == 1
+        flow.further()
+        flow.end()
+    assert clat.translator(host) == pid
+    clat.wait_on(joined.daemon)
+
+
+def test_tayga_is_started_anew(clean_lab: Lab) -> None:
+    joined = joined_with(clean_lab, "tayga")
+    pid = clat.translator(joined.host)
+    restarted(joined.daemon)
+    assert clat.translators(joined.host) == []
+    daemon = joined.host.daemon("-v")
+    clat.wait_on(daemon)
+    clat.ping(joined.host)
+    assert clat.translator(joined.host) != pid
+
+
+# Whatever else belongs to a translator
+
+
+def test_scripts_run_once_and_in_the_end(clean_lab: Lab) -> None:
+    host = clean_lab.host
+    said = host.path("/run/clatnm/said")
+    for name in ("up", "down"):
+        script = host.path(f"/etc/clatnm/{name}")
+        script.write_text(f"#!/bin/sh\necho {name} $clat_dev >>/run/clatnm/said\n")
+        script.chmod(0o755)
+    config = host.path("/etc/clatnm/clatnm.conf")
+    config.write_text("[clatnm]\nscript-up = /etc/clatnm/up\nscript-down = /etc/clatnm/down\n")
+    joined = clat.join(clean_lab)
+    daemon = joined.daemon
+    for leave in WAYS.values():
+        wait_entrusted(host)
+        leave(daemon)
+        daemon = host.daemon("-v")
+        clat.wait_on(daemon)
+    assert said.read_text() == "up clat-up0\n"
+    assert daemon.stop() == 0
+    assert said.read_text() == "up clat-up0\ndown clat-up0\n"
+
+
+@ways
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_edge_relay_goes_on(server: Host, backend: str, leave: Callable[[Daemon], None]) -> None:
+    write(server, "relay", f"backend = {backend}\n{SERVICE}")
+    daemon = server.daemon("-v")
+    device = wait_on(daemon, "relay")["device"]
+    pid = clat.translator(server)
+    wait_entrusted(server)
+    here = server.snapshot()
+    leave(daemon)
+    daemon = server.daemon("-v")
+    assert wait_on(daemon, "relay")["device"] == device
+    assert clat.translator(server) == pid
+    assert not here.diff(server.snapshot())
+    assert clat.answers(server)
+    wait_entrusted(server)
+    server.path("/etc/clatnm/static.d/relay.conf").unlink()
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: device not in clat.devices(server), message="its file is gone, and so is it")
+    assert not os.listdir(server.path(ESTATE))
