@@ -201,6 +201,8 @@ def _forward(s: Subject) -> Said:
         return _UNDECIDED
     if s.behind is None:
         return skip(f"root sees whether a firewall drops what comes from {', '.join(name for name, _ in s.lans)}")
+    if s.way is not None and s.way.interface != plan.device:
+        return ok(f"theirs goes by {s.way.interface}, too")
     kept = [found for found in s.behind if found.drop_out or found.drop_back]
     if not kept:
         names = ", ".join(found.device for found in s.behind)

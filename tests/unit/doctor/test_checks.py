@@ -10,7 +10,7 @@ import pytest
 from clatnm.doctor import report
 from clatnm.doctor.facts import Behind, Conf, DaemonState, Machine, Subject
 from clatnm.doctor.findings import TITLES, Level, root_cause
-from clatnm.kernel.machine import Neighbour
+from clatnm.kernel.machine import Neighbour, Way4
 from clatnm.kernel.ping import Reach, Trial
 from clatnm.model import (
     AroundVpn,
@@ -121,6 +121,13 @@ def test_others_behind_this_host_are_no_fault(behind: tuple[Behind, ...] | None,
     found = report.findings(the_facts(a_subject(lans=(BOX,), behind=behind)))
     assert root_cause(found) is None
     assert (found[-1].check, str(found[-1].level), found[-1].said.cause) == ("forward", level, cause)
+
+
+def test_what_others_send_by_another_way_is_not_dropped_before_the_clat() -> None:
+    kept = SUBJECTS["dropped-for-others"][0]
+    found = report.findings(the_facts(replace(kept, way=Way4(interface="eth9", source=None))))
+    assert root_cause(found) is None
+    assert found[-1].said.cause == "theirs goes by eth9, too"
 
 
 def test_ordinary_user_hears_what_root_would_add() -> None:
