@@ -73,6 +73,14 @@ def unwrap(value: Any) -> Any:
     return value
 
 
+def _hush(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For the log: not what the libraries have noted in futures of theirs when a connection ended. We know that."""
+    if isinstance(context.get("exception"), (OSError, EOFError)) and "never retrieved" in context["message"]:
+        log.debug("%s: %r", context["message"], context["exception"])
+    else:
+        loop.default_exception_handler(context)
+
+
 class Bus:
     """A live connection. It is never reused: after `closed()` returns, make a new one."""
 
@@ -114,6 +122,9 @@ class Bus:
     async def _reach(cls, what: str, hint: str, **options: Any) -> Bus:
         """Connect as `options` say to the library. BusError."""
         connection: Any = None
+        loop = asyncio.get_running_loop()
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(_hush)
         try:
             connection = MessageBus(**options)
             await asyncio.wait_for(connection.connect(), _TIMEOUT_S)

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+# In a sandbox without /proc/net it warns at each start that it does not know the clock of rates; we set none.
+logging.getLogger("pyroute2").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,33 @@ def test_no_bus_at_the_address_is_a_bus_error(room: Room, private_bus: PrivateBu
     private_bus.kill()
     with pytest.raises(BusError, match=r"cannot connect .*dbus-daemon or dbus-broker"):
         run(room.bus.Bus.connect())
+
+
+def test_call_that_finds_the_bus_dead_says_so_and_nothing_else(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        bus = await room.bus.Bus.connect()
+        bus._connection._sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(BusError):
+            await bus.call(destination=PEER, path=PATH, interface=PEER, member="Echo")
+        await bus.closed()
+        del bus
+        gc.collect()
+
+    with caplog.at_level(logging.INFO):
+        run(work())
+    gc.collect()
+    assert not caplog.records
+
+
+def test_other_errors_are_told_as_ever(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        bus = await room.bus.Bus.connect()
+        asyncio.get_running_loop().create_future().set_exception(ValueError("a bug"))
+        gc.collect()
+        bus.close()
+
+    run(work())
+    assert "a bug" in caplog.text
 
 
 @pytest.mark.parametrize("address", ["nonsense", "unix:", "tcp:host=,port=1", "unix:path=/nonexistent/bus"])
