@@ -190,7 +190,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 
 def failing(place: Place, *, expected: str = "") -> tuple[str, str]:
-    """The name of the first function that fails, and how; "" when all work. Less time is given to the `expected` one."""
+    """The first function that fails, and how; "" when all work. Less time is given to the `expected` one."""
     for name, function in FUNCTIONS.items():
         try:
             function(place, SHORT_S if name == expected else PATIENCE_S)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.model import DEVICE_PREFIX
 from clatnm.uplinks.networkd_objects import settings_from
@@ -217,7 +216,7 @@ def test_service_stays_confined(unit: Path) -> None:
 )
 def test_service_explains_what_it_keeps(directive: str) -> None:
     lines = UNIT.read_text().splitlines()
-    (index,) = (index for index, line in enumerate(lines) if line.startswith(f"{directive}="))
+    index = next(index for index, line in enumerate(lines) if line.startswith(f"{directive}="))
     assert lines[index - 1].startswith("# ")
 
 
@@ -268,27 +267,28 @@ def test_installed_hook_is_what_networkmanager_runs(tmp_path: Path) -> None:
 
 
 def test_spec_file_lists_what_is_installed(tmp_path: Path) -> None:
-    files = install("files", tmp_path, "/usr") | {"/usr/bin/clatnm"}
+    # Where there are rpms, there is SELinux and no AppArmor; its package has nothing of these files.
+    files = {file for file in install("files", tmp_path, "/usr") if "/apparmor" not in file} | {"/usr/bin/clatnm"}
     macros = {
         "_bindir": "/usr/bin",
         "_datadir": "/usr/share",
+        "_journalcatalogdir": "/usr/lib/systemd/catalog",
         "_mandir": "/usr/share/man",
+        "_presetdir": "/usr/lib/systemd/system-preset",
         "_sysconfdir": "/etc",
+        "_sysusersdir": "/usr/lib/sysusers.d",
+        "_tmpfilesdir": "/usr/lib/tmpfiles.d",
         "_udevrulesdir": "/usr/lib/udev/rules.d",
         "_unitdir": "/usr/lib/systemd/system",
         "_userunitdir": "/usr/lib/systemd/user",
         "_prefix": "/usr",
         "nmlibdir": "/usr/lib/NetworkManager",
     }
-    listed = SPEC.read_text().partition("%files")[2].partition("%changelog")[0]
+    listed = SPEC.read_text().partition("%files")[2].partition("%files selinux")[0]
     patterns = re.findall(r"^(?:%config\(noreplace\) )?(%\{_?\w+\}/\S+)$", listed, re.MULTILINE)
     paths = [re.sub(r"%\{(\w+)\}", lambda macro: macros[macro[1]], pattern) for pattern in patterns]
     assert {file for file in files if not any(fnmatch.fnmatch(file, path) for path in paths)} == set()
     assert [path for path in paths if not fnmatch.filter(files, path)] == []
-
-
-def test_spec_file_has_the_version_of_the_program() -> None:
-    assert re.findall(r"^Version: +(\S+)$", SPEC.read_text(), re.MULTILINE) == [__version__]
 
 
 # The tools
