@@ -17,7 +17,7 @@ _FORGET = "default"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "connection", metavar="CONNECTION", nargs="?", help="its name or UUID; its interface, if not NetworkManager's"
+        "connection", metavar="CONNECTION", nargs="?", help="its name, its UUID, or its network interface"
     )
     parser.add_argument("mode", metavar="MODE", nargs="?", help="auto, force, no, or default: follow the default again")
     parser.add_argument(
@@ -73,10 +73,14 @@ def _set(connection: str, mode: Mode | None) -> bool:
     try:
         outcome = asyncio.run(nm_profiles.set_mode(connection, mode))
     except (BusError, ConfigError):
-        key = _not_networkmanagers(connection)
-        if not key:
+        known, networkmanagers = _known_to_the_daemon(connection)
+        if not known:
             raise
-        outcome = nm_profiles.Outcome(uuid=key, place="", changed=False, kept=False)
+        if networkmanagers:
+            outcome = asyncio.run(nm_profiles.set_mode(known, mode))
+        else:
+            key = known
+            outcome = nm_profiles.Outcome(uuid=key, place="", changed=False, kept=False)
     own_file = config.CONFIG_DIR / config.CONNECTIONS_NAME / f"{outcome.uuid}.conf"
     changed, place = outcome.changed, outcome.place
     if mode is None:
@@ -97,8 +101,9 @@ def _set(connection: str, mode: Mode | None) -> bool:
     return changed
 
 
-def _not_networkmanagers(connection: str) -> str:
-    """What the file in connections.d is called for a connection that the daemon has from somebody else; "": none."""
+def _known_to_the_daemon(connection: str) -> tuple[str, bool]:
+    """What tells apart the active connection that is meant ("": none is, or several are), and whether it is
+    NetworkManager's, which knows no interfaces; otherwise a file in connections.d is called like that."""
     import asyncio
     import json
 
@@ -112,14 +117,17 @@ def _not_networkmanagers(connection: str) -> str:
             told = everything["connections"]
             static = any(connection in (item["name"], item["uuid"]) for item in everything.get("static", ()))
             meant = [item for item in told if connection in (item["interface"], item["name"], item["uuid"])]
-            others = {str(item["uuid"]) for item in meant if item["manager"] != "NetworkManager"}
+            found = [(str(item["uuid"]), str(item["name"]), item["manager"] == "NetworkManager") for item in meant]
     except BusError:
-        return ""
+        return "", False
     if static and not meant:
         hint = "it runs while its file is in static.d: see clatnm-static.conf(5)"
         raise ConfigError(f"'{connection}' is a static translator, which has no mode", hint=hint)
-    key = others.pop() if len(meant) == len(others) == 1 else ""
-    return "" if "/" in key else key  # it becomes the name of a file
+    if len(found) != 1:
+        return "", False
+    key, name, networkmanagers = found[0]
+    refused = networkmanagers and connection in (key, name)
+    return ("", False) if refused or "/" in key else (key, networkmanagers)  # the key becomes the name of a file
 
 
 def _write_instead(own_file: Path, mode: Mode) -> bool:

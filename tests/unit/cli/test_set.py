@@ -139,6 +139,35 @@ def test_connection_that_is_not_one_elsewhere_stays_a_mistake(
     assert not (etc / "connections.d").exists()
 
 
+def test_interface_stands_for_the_connection_that_networkmanager_has_on_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: Asked = []
+
+    async def set_mode(connection: str, mode: Mode | None) -> Outcome:
+        asked.append((connection, mode))
+        if connection != UUID:
+            raise NOT_THERE
+        return Outcome(uuid=UUID, place="ipv4.clat", changed=True)
+
+    monkeypatch.setattr(nm_profiles, "set_mode", set_mode)
+    daemon_has(monkeypatch, {"interface": "wlan0", "name": "Home", "uuid": UUID, "manager": "NetworkManager"})
+    assert main(["set", "wlan0", "no"]) == 0
+    assert asked == [("wlan0", Mode.NO), (UUID, Mode.NO)]
+    assert capsys.readouterr().out == "wlan0: CLAT mode is now no (ipv4.clat)\n"
+    assert main(["set", "wlan1", "no"]) == 2
+
+
+@pytest.mark.parametrize("word", ["Home", UUID])
+def test_what_networkmanager_has_refused_is_not_tried_again(
+    comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    asked = comes_of_it(BusError("not allowed"))
+    daemon_has(monkeypatch, {"interface": "wlan0", "name": "Home", "uuid": UUID, "manager": "NetworkManager"})
+    assert main(["set", word, "no"]) == 1
+    assert asked == [(word, Mode.NO)]
+
+
 @pytest.mark.parametrize("word", ["web", "static.d/web"])
 def test_static_translator_is_said_to_be_one(
     comes_of_it: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str
