@@ -122,7 +122,9 @@ def _switch_on(s: Subject, told: ToldMode) -> str:
 
 
 def _manager(s: Subject) -> Said:
-    if s.verdict is None or s.this is None or s.verdict.reason is not Reason.MANAGER_TRANSLATES:
+    if s.verdict is None or s.this is None:
+        return _UNDECIDED
+    if s.verdict.reason is not Reason.MANAGER_TRANSLATES:
         return ok("the network manager does not translate it")
     address = s.this.manager_clat
     if s.ipv4.answered:
@@ -139,7 +141,9 @@ def _manager(s: Subject) -> Said:
 
 
 def _other(s: Subject) -> Said:
-    if s.verdict is None or s.this is None or s.verdict.reason is not Reason.OTHER_TRANSLATOR:
+    if s.verdict is None or s.this is None:
+        return _UNDECIDED
+    if s.verdict.reason is not Reason.OTHER_TRANSLATOR:
         return ok("there is no other translator")
     cause = f"another translator is at work on this machine, with {s.this.other}"
     remedy = "stop it; of clatd, `clatnm import-clatd` first shows what becomes of its configuration"
@@ -150,7 +154,9 @@ def _other(s: Subject) -> Said:
 
 
 def _native(s: Subject) -> Said:
-    if s.verdict is None or s.link is None or s.verdict.reason is not Reason.NATIVE_IPV4:
+    if s.verdict is None:
+        return _UNDECIDED
+    if s.link is None or s.verdict.reason is not Reason.NATIVE_IPV4:
         forced = s.this is not None and s.this.native_ipv4
         return ok("there is some, and CLAT is forced" if forced else "there is no native IPv4")
     if s.ipv4.answered:
@@ -167,7 +173,9 @@ def _native(s: Subject) -> Said:
 
 
 def _never_default(s: Subject) -> Said:
-    if s.verdict is None or s.verdict.reason is not Reason.NEVER_DEFAULT:
+    if s.verdict is None:
+        return _UNDECIDED
+    if s.verdict.reason is not Reason.NEVER_DEFAULT:
         return ok("the profile allows an IPv4 default route")
     cause = "its profile keeps the IPv4 default route off this connection (never-default)"
     return fail(cause, "allow it", command=f"nmcli connection modify {s.called} ipv4.never-default no")
@@ -175,7 +183,7 @@ def _never_default(s: Subject) -> Said:
 
 def _vpn(s: Subject) -> Said:
     if s.verdict is None or s.this is None:
-        return ok("no VPN is known")
+        return _UNDECIDED
     found = s.this.vpns
     if s.verdict.reason is Reason.VPN_WITHOUT_IPV4:
         name = s.vpn_names.get(found.ipv6, "")

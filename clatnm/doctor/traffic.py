@@ -41,8 +41,8 @@ def _plat(s: Subject) -> Said:
         command = filters.let_out6(s.chains, s.interface)
         return warn(f"a firewall of this host keeps IPv6 from {s.interface}", remedy, command=command)
     if s.by_device.outcome is Outcome.SILENT and s.went and not s.came:
-        tried = "neither over IPv6 nor over IPv4" if s.plat.outcome is Outcome.SILENT else "over IPv4"
-        cause = f"the NAT64 behind {prefix} does not answer {tried}; translated packets go out, and none comes back"
+        tried = "answers neither over IPv6 nor over" if s.plat.outcome is Outcome.SILENT else "does not answer over"
+        cause = f"the NAT64 behind {prefix} {tried} IPv4; translated packets go out, and none comes back"
         return fail(cause, remedy)
     if s.plat.outcome is Outcome.SILENT:
         return ok("it answers no ping of this host, as many do not")
@@ -50,7 +50,9 @@ def _plat(s: Subject) -> Said:
 
 
 def _clat_address(s: Subject) -> Said:
-    if s.verdict is None or s.verdict.reason is not Reason.NO_CLAT_ADDRESS:
+    if s.verdict is None:
+        return _UNDECIDED
+    if s.verdict.reason is not Reason.NO_CLAT_ADDRESS:
         refused = s.this.retry.collisions if s.this is not None and s.this.retry is not None else 0
         others = f"; duplicate address detection refused {refused}, which other hosts have" if refused else ""
         return ok(f"there are addresses for it{others}")

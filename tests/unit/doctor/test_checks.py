@@ -144,6 +144,10 @@ def test_without_daemon_and_root_the_link_is_still_looked_at() -> None:
     s = Subject(interface="wlan0", name="wlan0", link=a_link(carrier=False))
     found = {finding.check: finding.level for finding in report.findings(the_facts(s, machine=machine))}
     assert (found["daemon"], found["link"], found["pref64"]) == (Level.FAIL, Level.FAIL, Level.SKIPPED)
+    s = replace(s, link=a_link())
+    found = {finding.check: finding.level for finding in report.findings(the_facts(s, machine=machine))}
+    known = [check for check in list(TITLES)[list(TITLES).index("connection") :] if found[check] is Level.OK]
+    assert known == ["connection", "link", "address", "ipv6-route", "router"], "nothing is said to be well unseen"
 
 
 @pytest.mark.parametrize("state", [None, *Dhcp4State])
