@@ -15,16 +15,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from tests.lab.namespace import SYSTEM_PATH
 from tests.lab.poll import eventually
-from tests.machines import machine, needs, roots
+from tests.machines import guest, machine, needs, roots
 from tests.machines.needs import MachineError
 from tests.machines.payload import LIBRARY, REPO, payload
-from tests.machines.results import TIMED_OUT, Outcome, checks
+from tests.machines.results import TIMED_OUT, Outcome, checks, versions
 
 _INIT = Path(__file__).with_name("box_init.py")
 _NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc", "--net")
@@ -128,6 +130,18 @@ class Box:
         """All processes of the box end with the first one, and the mounts with the last."""
         self._outer.kill()
         self._outer.wait()
+
+
+def run_job(root: str, job: str, *, say: Callable[[str], object]) -> Outcome:
+    """A job, or several, in a box of its own. MachineError where there is none to be had."""
+    reason = why_not(root)
+    if reason:
+        raise MachineError(reason)
+    with Box(root) as box:
+        began = time.monotonic()
+        outcome = box.run(machine.command(job), limit_s=machine.LIMIT_S, say=say)
+        listing = box.run(["sh", "-c", guest.LISTING], limit_s=machine.LIMIT_S, say=lambda text: None).said
+    return replace(outcome, seconds=time.monotonic() - began, versions=versions(listing))
 
 
 def _hierarchy() -> Path | None:
