@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from clatnm.cli import EXIT_FAILED, EXIT_NOTHING_TO_DO, EXIT_OK
 from clatnm.config import CONFIG_DIR
 from clatnm.errors import ConfigError
+
+_SOME = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "without names of networks and without the host parts of addresses")  # fmt: skip
     parser.add_argument("--with-names", action="store_true", help="leave names of networks in the archive")
     parser.add_argument("--config", type=Path, default=CONFIG_DIR, metavar="DIR", help=f"default: {CONFIG_DIR}")
+
+
+def _instead(interfaces: Sequence[str]) -> str:
+    """What can be looked at without one."""
+    from clatnm.status import printable
+
+    some = ", ".join(interfaces[:_SOME]) + (", …" if len(interfaces) > _SOME else "")
+    return f" (clatnm doctor INTERFACE looks at one: {printable(some)})" if some else ""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,6 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
     if report.worst(found) is Level.FAIL:
         return EXIT_FAILED
     if not facts.subjects and not facts.machine.statics:
-        print("there is no connection to look at", file=sys.stderr)
+        print(f"there is no connection to look at{_instead(facts.interfaces)}", file=sys.stderr)
         return EXIT_NOTHING_TO_DO
     return EXIT_OK

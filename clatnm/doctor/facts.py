@@ -182,3 +182,5 @@ class Facts:
     at: float
     status: str = ""
     """The daemon's own, as JSON; "" without it."""
+    interfaces: tuple[str, ...] = ()
+    """Those that could be asked for by name: with a carrier, and neither ours nor tunnels."""

@@ -67,9 +67,17 @@ async def gather(wanted: str | None, *, config_dir: Path) -> Facts:
             world = None
     if world is not None:
         machine = replace(machine, backends=world.backends)
-    subjects = await _subjects(wanted, world, at, managers, machine)
+    links = world.links if world is not None else await asyncio.to_thread(_links)
+    subjects = await _subjects(wanted, world, at, links=links, managers=managers, machine=machine)
     done = [await probing.probed(s, _settings(s, world, settings), told.counters) for s in subjects]
-    return Facts(machine=machine, subjects=tuple(done), world=world, at=at or boottime(), status=told.status)
+    return Facts(
+        machine=machine,
+        subjects=tuple(done),
+        world=world,
+        at=at or boottime(),
+        status=told.status,
+        interfaces=tuple(sorted(link.name for link in links.values() if link.carrier and not _is_no_uplink(link))),
+    )
 
 
 async def _settled() -> Told:
@@ -103,9 +111,14 @@ def _leftovers() -> tuple[str, ...] | None:
 
 
 async def _subjects(
-    wanted: str | None, world: World | None, at: float, managers: Mapping[str, str], machine: Machine
+    wanted: str | None,
+    world: World | None,
+    at: float,
+    *,
+    links: Mapping[str, Link],
+    managers: Mapping[str, str],
+    machine: Machine,
 ) -> list[Subject]:
-    links = world.links if world is not None else await asyncio.to_thread(_links)
     decided = decide(world, at) if world is not None else ()
     verdicts = [verdict for verdict in decided if not verdict.uplink.static]
     statics = [verdict for verdict in decided if verdict.uplink.static]
@@ -129,8 +142,11 @@ async def _subjects(
 
 def _leads_on(link: Link, *, but: Collection[str]) -> bool:
     """Whoever has no connection might mean this one."""
-    ours = link.name == "lo" or link.name.startswith(DEVICE_PREFIX) or link.kind in TUNNEL_KINDS
-    return not ours and link.name not in but and bool(link.default6 or link.default4)
+    return not _is_no_uplink(link) and link.name not in but and bool(link.default6 or link.default4)
+
+
+def _is_no_uplink(link: Link) -> bool:
+    return link.name == "lo" or link.name.startswith(DEVICE_PREFIX) or link.kind in TUNNEL_KINDS
 
 
 def _links() -> Mapping[str, Link]:
@@ -191,7 +207,7 @@ def _of_verdict(verdict: Verdict, world: World, at: float, machine: Machine) -> 
 def _lans(strangers: Iterable[Link]) -> Iterator[tuple[str, IPv4Address]]:
     """Containers, virtual machines and shared connections are behind these, if anybody is."""
     for link in strangers:
-        leads_on = link.default4 or link.default6 or link.kind in TUNNEL_KINDS or link.name == "lo"
+        leads_on = link.default4 or link.default6 or _is_no_uplink(link)
         if link.carrier and link.addresses4 and not leads_on and kernel.forwards4(link.name):
             yield link.name, min(link.addresses4)
 

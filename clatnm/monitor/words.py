@@ -78,7 +78,7 @@ def rate_line(way: str, rate: Rate) -> str:
     line = f"{DIRECTIONS[way]} {number(rate.packets)} packets/s, {size(rate.bytes)}/s"
     if rate.protocols:
         line += f" ({', '.join(f'{name} {number(count)}' for name, count in rate.protocols.items())})"
-    if rate.slow_share is not None:
+    if rate.slow_share:
         line += f", {rate.slow_share * 100:.0f} % by the slow path"
     if rate.drops:
         line += f"; dropped/s: {', '.join(f'{reason} {number(n)}' for reason, n in sorted(rate.drops.items()))}"

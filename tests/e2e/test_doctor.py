@@ -86,7 +86,8 @@ def test_nobody_is_connected(quick_lab: Lab) -> None:
     daemon = host.daemon("-v")
     eventually(daemon.status, message="the daemon answers")
     result = host.run(CLATNM, "doctor", check=False)
-    assert (result.returncode, result.stderr) == (3, "there is no connection to look at\n")
+    said = "there is no connection to look at (clatnm doctor INTERFACE looks at one: up0)\n"
+    assert (result.returncode, result.stderr) == (3, said)
     told = examined(host, "up0", status=1)
     assert told["cause"]["check"] == "connection"
     assert told["cause"]["command"] == "nmcli device connect up0"

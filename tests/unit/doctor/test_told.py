@@ -114,6 +114,10 @@ def test_nothing_to_look_at_is_said(found: Callable[[Facts], None], capsys: pyte
     found(NOTHING)
     assert main(["doctor"]) == 3
     assert capsys.readouterr().err == "there is no connection to look at\n"
+    found(replace(NOTHING, interfaces=("eth0", *(f"br{number}" for number in range(6)))))
+    assert main(["doctor"]) == 3
+    told = "(clatnm doctor INTERFACE looks at one: eth0, br0, br1, br2, br3, …)"
+    assert capsys.readouterr().err == f"there is no connection to look at {told}\n"
 
 
 def test_unknown_connection_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

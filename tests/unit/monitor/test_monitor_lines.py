@@ -57,7 +57,7 @@ def test_rates_are_told_every_so_often_if_wanted() -> None:
     for at, packets in ((0.0, 0), (1.0, 10), (5.0, 50), (5.1, 51), (10.0, 50)):
         view.sampled(a_sample(on(counted=counters(a_flow(packets))), off(), at=at))
     assert said[3:] == [
-        "wlan0 “Net of wlan0”: IPv4→IPv6 10 packets/s, 1.0 kB/s (tcp 10), 0 % by the slow path",
+        "wlan0 “Net of wlan0”: IPv4→IPv6 10 packets/s, 1.0 kB/s (tcp 10)",
         "wlan0 “Net of wlan0”: IPv6→IPv4 0 packets/s, 0 B/s",
         "wlan0 “Net of wlan0”: IPv4→IPv6 0 packets/s, 0 B/s",
         "wlan0 “Net of wlan0”: IPv6→IPv4 0 packets/s, 0 B/s",
