@@ -60,6 +60,8 @@ class Recipe:
 _PLAIN = {suite: Recipe(suite=suite) for suite in ("bookworm", "trixie", "forky")}
 RECIPES: Mapping[str, Recipe] = {
     **_PLAIN,
+    # What polkitd wants there is a virtual package, which debootstrap does not resolve.
+    "bookworm": Recipe(suite="bookworm", packages=(*_PLAIN["bookworm"].packages, "libpam-systemd")),
     "qemu": Recipe(suite="trixie", packages=("qemu-system-x86",)),
     "clatd": Recipe(suite="trixie", packages=(*_PLAIN["trixie"].packages, "clatd", "nftables", "procps")),
 }
