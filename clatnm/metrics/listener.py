@@ -2,7 +2,7 @@
 """Hands the page of metrics out by HTTP, on a unix or loopback socket: `GET /metrics` and nothing else.
 
 Whoever is on this machine may connect, so everything is bounded: how long a request may be and take, and how many there
-are at a time. An answer ends its connection.
+are at a time. Who is slow gives way to who comes. An answer ends its connection.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ MAX_HEAD_BYTES = 8192
 MAX_AT_ONCE = 8
 PATIENCE_S = 10.0
 _RETRY_S = 30.0
+_MAX_UNREAD = 32  # pieces of a request that is too long; who sends more does not hear why it is refused
 _PATH = "/metrics"
 _END = b"\r\n\r\n"
 # A page that a browser has from elsewhere can have a name of its own lead here; it cannot have it be one of these.
@@ -55,7 +56,8 @@ class Listener:
         self._page = page
         self._place = ""
         self._work: asyncio.Task[None] | None = None
-        self._busy: set[asyncio.Task[None]] = set()
+        self._busy: dict[asyncio.Task[None], bool] = {}
+        """In the order in which they came; True for those that wait for us, and not we for them."""
 
     def want(self, place: str) -> None:
         """Listen there from now on, and no longer elsewhere; "" for nowhere."""
@@ -107,23 +109,34 @@ class Listener:
                 await asyncio.sleep(_RETRY_S)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._busy) >= MAX_AT_ONCE:
+        if len(self._busy) >= MAX_AT_ONCE and not self._make_way():
             writer.transport.abort()  # an answer would take somebody to see it off
             return
         task = asyncio.current_task()
         assert task is not None
-        self._busy.add(task)
+        self._busy[task] = False
         try:
-            await asyncio.wait_for(self._converse(reader, writer), PATIENCE_S)
+            await asyncio.wait_for(self._converse(reader, writer, task), PATIENCE_S)
             writer.close()
         except (asyncio.TimeoutError, OSError):
             writer.transport.abort()  # what it does not read is not kept for it
-        except asyncio.CancelledError:  # only by `_keep`, which is at its end
+        except asyncio.CancelledError:  # only by `_keep`, which is at its end, and for somebody who came later
             writer.transport.abort()
         finally:
-            self._busy.discard(task)
+            self._busy.pop(task, None)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _make_way(self) -> bool:
+        """Send away who has asked nothing, or read nothing, for longest; False where all wait for us."""
+        slow = next((task for task, waits in self._busy.items() if not waits), None)
+        if slow is None:
+            return False
+        del self._busy[slow]
+        slow.cancel()
+        return True
+
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
+    ) -> None:
         try:
             head = await reader.readuntil(_END)
         except asyncio.IncompleteReadError:
@@ -134,17 +147,20 @@ class Listener:
             status = judge(head, local=self._place.startswith("/"))
         body = ""
         if status == 200:
+            self._busy[task] = True
             try:
                 body = await self._page()
             except Exception:  # a bug: this answer fails, and nothing else
                 log.exception("metrics")
                 status = 500
+            self._busy[task] = False
         writer.write(_response(status, body, without_body=head.startswith(b"HEAD ")))
         await writer.drain()
         if status == 431:  # closed with something unread, the connection would be reset, and the answer lost
             writer.write_eof()
-            while await reader.read(MAX_HEAD_BYTES):
-                pass
+            for _ in range(_MAX_UNREAD):
+                if not await reader.read(MAX_HEAD_BYTES):
+                    break
 
 
 def judge(head: bytes, *, local: bool) -> int:

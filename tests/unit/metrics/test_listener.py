@@ -158,6 +158,37 @@ def test_no_more_than_so_many_at_once(tmp_path: Path) -> None:
     play(scene, tmp_path)
 
 
+def test_whoever_is_slow_gives_way(tmp_path: Path) -> None:
+    """Somebody who holds all places with silence, or reads no answer, keeps nobody else from the page."""
+
+    async def scene(served: Served) -> None:
+        silent = [await served.connect() for _ in range(3 * MAX_AT_ONCE)]
+        for _ in range(3):
+            assert status_of(await served.says(GET)) == 200
+        gone = [reader for reader, _ in silent if reader.at_eof()]
+        assert len(gone) >= 2 * MAX_AT_ONCE
+        for _, writer in silent:
+            writer.close()
+
+    play(scene, tmp_path)
+
+
+def test_whoever_never_ends_a_request_is_not_heard_out(tmp_path: Path) -> None:
+    async def scene(served: Served) -> None:
+        reader, writer = await served.connect()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(10_000):
+                writer.write(b"x" * MAX_HEAD_BYTES)
+                await writer.drain()
+            raise AssertionError("80 MB were read")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        assert status_of(await served.says(GET)) == 200
+
+    play(scene, tmp_path)
+
+
 def test_end_of_the_daemon_waits_for_no_client(tmp_path: Path) -> None:
     async def scene(served: Served) -> None:
         served.gate.clear()
