@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 
 DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 _BUSY = "org.freedesktop.DBus.Error.LimitsExceeded"
-_FAILED = "org.freedesktop.DBus.Error.Failed"
 _ALLOW_INTERACTION = 1
 # Time to type a password. Each question takes one of the few calls that can be under way at once: anybody may ask, and
 # nobody may ask so often that the daemon has none left for its own.
 _INTERACTIVE_S = 60.0
 _SILENT_S = 5.0
 _AT_ONCE = 2
+# To find out who calls takes one of them, too. Nobody may have more under way than these, nor may all together.
+_MOST_OF_ONE, _MOST = 8, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,8 @@ class Authority:
     def __init__(self, bus: Bus, *, path: str, interface: str, methods: Sequence[Guarded]) -> None:
         self._bus = bus
         self._methods = {(path, interface, method.member): method for method in methods}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        """Who is being answered."""
         self._asking = 0
         bus.on_message(self._taken)
 
@@ -59,22 +61,29 @@ class Authority:
         method = self._methods.get((message.path, message.interface, message.member))
         if method is None or message.signature != method.takes:
             return False  # what is no such method, the library says
+        sender = str(message.sender)
+        if len(self._tasks) >= _MOST or list(self._tasks.values()).count(sender) >= _MOST_OF_ONE:
+            self._reply(message, Message.new_error(message, _BUSY, "too many calls are under way; try again"))
+            return True
         task = asyncio.ensure_future(self._answer(method, message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = sender
+        task.add_done_callback(self._tasks.pop)
         return True
+
+    def _reply(self, message: Any, reply: Any) -> None:
+        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+            self._bus.send(reply)
 
     async def _answer(self, method: Guarded, message: Any) -> None:
         try:
             await self._check(method.action, message)
             reply = Message.new_method_return(message, method.gives, list(method.answer(message.body)))
         except BusError as error:
-            reply = Message.new_error(message, error.name or _FAILED, error.what)
+            reply = Message.new_error(message, error.name or names.ERROR_FAILED, error.what)
         except Exception:  # a bug of ours: its caller must not wait for ever
             log.exception("answering %s", method.member)
-            reply = Message.new_error(message, _FAILED, "it failed; the daemon's log says how")
-        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._bus.send(reply)
+            reply = Message.new_error(message, names.ERROR_FAILED, "it failed; the daemon's log says how")
+        self._reply(message, reply)
 
     async def _check(self, action: str, message: Any) -> None:
         """BusError unless the caller may."""

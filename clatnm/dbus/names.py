@@ -8,6 +8,7 @@ OBJECT_PATH = "/org/clatnm1"
 MANAGER_INTERFACE = "org.clatnm1.Manager"
 CONNECTION_PATH = "/org/clatnm1/connection"
 CONNECTION_INTERFACE = "org.clatnm1.Connection"
+ERROR_FAILED = "org.freedesktop.DBus.Error.Failed"
 ERROR_GONE = "org.clatnm1.Error.Gone"
 API_VERSION = 1
 

@@ -5,10 +5,11 @@ What is wanted is compared with what the bus has been told, and the difference i
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,6 +46,19 @@ class Announcer(Protocol):
         """The library's."""
 
 
+@contextlib.contextmanager
+def answering(member: str) -> Iterator[None]:
+    """Around what works an answer out: a bug in it is told in the log, and whoever asked hears only that there is one.
+
+    Both libraries would send him a traceback.
+    """
+    try:
+        yield
+    except Exception as error:
+        log.exception("answering %s", member)
+        raise LibraryError(names.ERROR_FAILED, "it failed; the daemon's log says how") from error
+
+
 # The library reads D-Bus signatures from annotations, see service.py.
 class _Connection(library_service.ServiceInterface):  # type: ignore[misc]
     def __init__(self, path: str, shown: Mapping[str, Any], explain: Callable[[str], str]) -> None:
@@ -55,7 +69,9 @@ class _Connection(library_service.ServiceInterface):  # type: ignore[misc]
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def Explain(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
-        for told in json.loads(self._explain(self.shown["Uuid"])):
+        with answering("Explain"):
+            found = json.loads(self._explain(self.shown["Uuid"]))
+        for told in found:
             if told["interface"] == self.shown["Interface"]:
                 return json.dumps(told)
         raise LibraryError(names.ERROR_GONE, "the connection is gone")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Our own object on the bus: `org.clatnm1.Manager` at `/org/clatnm1`, and those of the connections below it."""
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -9,7 +10,7 @@ from clatnm import __version__
 from clatnm.dbus import names
 from clatnm.dbus.authority import DENIED, Authority, Guarded
 from clatnm.dbus.bus import Bus, LibraryError, library_service
-from clatnm.dbus.objects import Objects
+from clatnm.dbus.objects import Objects, answering
 from clatnm.dbus.properties import Told
 from clatnm.errors import BusError, NoDaemonError
 from clatnm.log import Message, about
@@ -46,18 +47,31 @@ class _Manager(library_service.ServiceInterface):  # type: ignore[misc]
         super().__init__(names.MANAGER_INTERFACE)
         self._answers = answers
         self._objects = objects
+        self._turn = asyncio.Lock()
+        self._next_status: asyncio.Future[str] | None = None
 
     @library_service.method()  # type: ignore[untyped-decorator]
     async def Status(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
-        return await self._answers.status()
+        # However many ask while one answer is worked out, all of them get the next one.
+        if self._next_status is None:
+            self._next_status = asyncio.ensure_future(self._status())
+        return await asyncio.shield(self._next_status)
+
+    async def _status(self) -> str:
+        async with self._turn:
+            self._next_status = None
+            with answering("Status"):
+                return await self._answers.status()
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def Explain(self, connection: "s") -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
-        return self._answers.explain(connection)
+        with answering("Explain"):
+            return self._answers.explain(connection)
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def World(self) -> "s":  # type: ignore[name-defined]  # noqa: F821, N802
-        return self._answers.world()
+        with answering("World"):
+            return self._answers.world()
 
     @library_service.method()  # type: ignore[untyped-decorator]
     def Poke(self, why: "s"):  # type: ignore[name-defined, no-untyped-def]  # noqa: F821, N802

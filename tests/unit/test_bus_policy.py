@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 
+try:
+    from dbus_next import BusType
+    from dbus_next.aio import MessageBus
+except (ImportError, AttributeError):  # missing, or too old for this Python
+    from dbus_fast import BusType
+    from dbus_fast.aio import MessageBus
+
 from clatnm import status
 from clatnm.dbus import names, service
 from clatnm.dbus.bus import Bus, library_service
 from clatnm.policy.plan import decide
+from tests.unit.aio import until
 from tests.unit.policy.worlds import NOW, a_world
 from tests.unit.programs import need
 
@@ -196,6 +204,28 @@ def test_polkit_may_let_others_do_one_thing_and_not_another(bus: str) -> None:
     assert set(answers.values()) == {""}
     assert poked == ["reload"]
     assert asked == [("system-bus-name", "org.clatnm1.reload"), ("system-bus-name", "org.clatnm1.poke")]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("to", [names.BUS_NAME, "its unique name"])
+def test_bus_policy_lets_nobody_send_us_signals(bus: str, to: str) -> None:
+    async def work() -> list[str]:
+        heard: list[str] = []
+        connection = await MessageBus(bus_type=BusType.SYSTEM).connect()
+        connection.add_message_handler(lambda message: heard.append(message.member))
+        await connection.request_name(names.BUS_NAME)
+        address = to if to == names.BUS_NAME else connection.unique_name
+        for user, member in ((NOBODY, "FromNobody"), (0, "FromRoot")):
+            signal = [need("dbus-send", "dbus-bin"), f"--bus={bus}", "--type=signal", f"--dest={address}", "/x"]
+            process = await asyncio.create_subprocess_exec(
+                *signal, f"org.clatnm1.Manager.{member}", user=user, group=user, extra_groups=[]
+            )
+            assert await process.wait() == 0
+        await until(lambda: "FromRoot" in heard)
+        connection.disconnect()
+        return heard
+
+    assert "FromNobody" not in asyncio.run(work())
 
 
 @pytest.mark.root

@@ -250,3 +250,24 @@ def test_actions_are_those_that_polkit_is_told_of() -> None:
         defaults = {each.tag: each.text for each in action.find("defaults") or ()}
         assert set(defaults) == {"allow_any", "allow_inactive", "allow_active"}
         assert all((text or "").startswith("auth_admin") for text in defaults.values()), "nobody may without a password"
+
+
+def test_who_asks_and_asks_has_few_questions_under_way_and_others_have_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.bus.users = {f":1.{number}": OTHER for number in range(200)} | {":2.0": ROOT}
+        for _ in range(100):
+            assert stage.take(":1.2")
+        assert {reply.error_name for reply in stage.bus.sent} == {"org.freedesktop.DBus.Error.LimitsExceeded"}
+        assert len(stage.bus.sent) == 92
+        stage.bus.sent.clear()
+        assert stage.take(":2.0")
+        assert stage.bus.sent == []
+        for number in range(200):
+            assert stage.take(f":1.{number}")
+        assert len(stage.bus.sent) >= 200 - 128
+        await settle()
+        assert stage.done == [["now"]]
+        stage.bus.sent.clear()
+        assert await stage.call(":2.0") == ["fine"]
+
+    play(scene, monkeypatch)
