@@ -33,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     import functools
 
     from clatnm.dbus import service
+    from clatnm.dbus.following import parsed
     from clatnm.desktop import bars
     from clatnm.desktop.follow import follow
     from clatnm.desktop.state import networks
-    from clatnm.desktop.watch import parsed
     from clatnm.errors import NoDaemonError
 
     # Waybar takes both of its texts for markup.

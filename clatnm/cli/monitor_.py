@@ -12,7 +12,7 @@ from clatnm.cli import EXIT_OK
 if TYPE_CHECKING:
     import asyncio
 
-    from clatnm.monitor.source import View
+    from clatnm.monitor.view import View
 
 _SHORTEST_S, _LONGEST_S = 0.1, 86400.0
 _SCREEN_S = 1.0
@@ -66,11 +66,13 @@ def _has_terminal() -> bool:
 
 async def _in_lines(rates_s: float | None) -> None:
     from clatnm.monitor.plain import Plain
+    from clatnm.pipes import reader_gone
 
     def say(line: str) -> None:
         print(_time_of_day(), line, flush=True)
 
-    await _watch(Plain(say, rates_s=rates_s), _until_told(), interval_s=rates_s)
+    with reader_gone(sys.stdout) as gone:
+        await _watch(Plain(say, rates_s=rates_s), _until_told(gone), interval_s=rates_s)
 
 
 async def _on_screen(interval_s: float) -> None:
@@ -90,9 +92,9 @@ async def _watch(view: View, told: asyncio.Event, *, interval_s: float | None) -
     import asyncio
 
     from clatnm.clock import boottime
-    from clatnm.monitor.source import Source
+    from clatnm.monitor.view import following as follow
 
-    following = asyncio.ensure_future(Source(view, interval_s=interval_s, clock=boottime).run())
+    following = asyncio.ensure_future(follow(view, interval_s=interval_s, clock=boottime).run())
     enough = asyncio.ensure_future(told.wait())
     try:
         await asyncio.wait({following, enough}, return_when=asyncio.FIRST_COMPLETED)

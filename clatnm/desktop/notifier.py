@@ -12,12 +12,13 @@ from typing import Any
 
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus
+from clatnm.dbus.following import Following, Tell
+from clatnm.dbus.following import watch as watch_daemon
 from clatnm.desktop import state
 from clatnm.desktop.memory import Memory, MemoryFile, Shown
 from clatnm.desktop.notifications import Notifications
 from clatnm.desktop.state import Network
 from clatnm.desktop.teller import Act, Patience, Show, Withdraw, acts
-from clatnm.desktop.watch import Tell, Watch
 from clatnm.desktop.words import notice, pango, plain
 from clatnm.errors import AlreadyRunningError, BusError
 
@@ -33,7 +34,7 @@ class Notifier:
     """`run` returns when the session's bus has gone. Every event only has it look again."""
 
     def __init__(
-        self, session: Bus, memory: Memory, *, keep: Callable[[Memory], None], watch: Callable[[Tell], Watch]
+        self, session: Bus, memory: Memory, *, keep: Callable[[Memory], None], watch: Callable[[Tell], Following]
     ) -> None:
         self._memory = memory
         self._keep = keep
@@ -135,6 +136,15 @@ class Notifier:
 
 async def serve(file: MemoryFile) -> None:
     """Until SIGTERM or SIGINT. BusError when there is no session bus or it goes away; AlreadyRunningError."""
+    work = asyncio.ensure_future(_serve(file))
+    # Before anybody can see by our name that we are there.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+async def _serve(file: MemoryFile) -> None:
     session = await Bus.connect_session()
     try:
         try:
@@ -142,13 +152,7 @@ async def serve(file: MemoryFile) -> None:
         except AlreadyRunningError as error:
             raise AlreadyRunningError("notifications of clatnm are made in this session already") from error
         memory = file.read(bus=await _identity(session))
-        work = asyncio.ensure_future(Notifier(session, memory, keep=file.write, watch=Watch).run())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-        try:
-            await work
-        except asyncio.CancelledError:
-            return
+        await Notifier(session, memory, keep=file.write, watch=watch_daemon).run()
     finally:
         session.close()
     raise BusError("the session bus went away", hint="the session has ended?")

@@ -27,6 +27,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "log": frozenset({"compat"}),
     "notify": frozenset(),
+    "pipes": frozenset(),
     "facts": frozenset(),
     "heard": frozenset({"compat"}),
     "words": frozenset({"compat"}),
@@ -59,7 +60,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "discovery": LEAVES | {"dbus", "kernel", "policy", "proto"},
     "firewall": LEAVES | {"dbus"},
     # What a user's session runs; of the daemon it knows what the bus says.
-    "desktop": LEAVES | {"dbus", "status"},
+    "desktop": LEAVES | {"dbus", "pipes", "status"},
     "translators": LEAVES | {"bpf", "kernel", "memo", "proto", "templates", "worker"},
     # wiring
     "trace": LEAVES | {"proto"},

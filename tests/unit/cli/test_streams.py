@@ -75,6 +75,18 @@ main.entry()
     assert (tmp_path / "out").read_text() == "/dev/null /dev/null /dev/null\n"
 
 
+@pytest.mark.usefixtures("private_bus")
+def test_monitor_ends_with_its_reader_though_nothing_happens() -> None:
+    """`clatnm monitor | head -1`."""
+    process = subprocess.Popen([*CLATNM, "monitor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    assert b"the clatnm daemon does not run" in process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) in (0, 1)
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
 # Signals, while a bus is silent
 
 

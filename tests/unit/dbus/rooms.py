@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MODULES = ("bus", "authority", "objects", "service")
+MODULES = ("bus", "authority", "objects", "service", "following")
 """Those that name a library, or are made of it."""
 
 
@@ -19,3 +19,4 @@ class Room:
     authority: Any
     objects: Any
     service: Any
+    following: Any

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from clatnm.desktop import teller
 from clatnm.desktop.state import Kind
+from tests.unit.anew import imported_anew
 from tests.unit.desktop.desks import SPEAKING, Desk
 from tests.unit.private_bus import PrivateBus
 
@@ -39,24 +39,17 @@ def desk(
         importlib.import_module(f"{library}.aio")
     except (ImportError, AttributeError):  # missing, or too old for this Python
         pytest.skip(f"needs {library}")
-    monkeypatch.setitem(sys.modules, other, None)  # importing it raises ImportError
-    for name in SPEAKING:
-        package, _, leaf = name.rpartition(".")
-        monkeypatch.delattr(importlib.import_module(package), leaf, raising=False)
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    found = Desk(
-        system=private_bus,
-        session=session_bus,
-        directory=Path(tmp_path_factory.mktemp("run")),
-        modules={name: importlib.import_module(name) for name in SPEAKING},
-    )
-    assert any(base.__module__.startswith(library) for base in found.bus.MessageBus.__mro__)
-    for kind in (Kind.NAT64, Kind.NONE):
-        monkeypatch.setitem(teller.SETTLED_AFTER_S, kind, 0.05)
-    monkeypatch.setattr(teller, "GONE_AFTER_S", 0.3)
-    monkeypatch.setattr(teller, "_OTHERWISE_S", 0.05)
-    monkeypatch.setattr(found.watch, "_PAUSE_S", 0.0)
-    yield found
-    # What was imported here must not stay in place of what monkeypatch restores.
-    for name in SPEAKING:
-        sys.modules.pop(name, None)
+    with imported_anew(SPEAKING, without=other) as modules:
+        found = Desk(
+            system=private_bus,
+            session=session_bus,
+            directory=Path(tmp_path_factory.mktemp("run")),
+            modules=modules,
+        )
+        assert any(base.__module__.startswith(library) for base in found.bus.MessageBus.__mro__)
+        for kind in (Kind.NAT64, Kind.NONE):
+            monkeypatch.setitem(teller.SETTLED_AFTER_S, kind, 0.05)
+        monkeypatch.setattr(teller, "GONE_AFTER_S", 0.3)
+        monkeypatch.setattr(teller, "_OTHERWISE_S", 0.05)
+        monkeypatch.setattr(found.following, "_PAUSE_S", 0.0)
+        yield found

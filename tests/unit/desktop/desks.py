@@ -17,13 +17,13 @@ from xml.etree import ElementTree
 
 from clatnm.dbus import names
 from clatnm.desktop.memory import MemoryFile
+from tests.unit.dbus.rooms import MODULES
 from tests.unit.desktop import desktop_told
 from tests.unit.private_bus import PrivateBus
 
 SPEAKING = (
-    "clatnm.dbus.bus",
+    *(f"clatnm.dbus.{name}" for name in MODULES),
     "clatnm.desktop.notifications",
-    "clatnm.desktop.watch",
     "clatnm.desktop.notifier",
     "clatnm.desktop.follow",
 )
@@ -47,8 +47,8 @@ class Desk:
         return self.modules["clatnm.dbus.bus"]
 
     @property
-    def watch(self) -> Any:
-        return self.modules["clatnm.desktop.watch"]
+    def following(self) -> Any:
+        return self.modules["clatnm.dbus.following"]
 
     @property
     def notifier(self) -> Any:
@@ -60,7 +60,7 @@ class Desk:
 
     @property
     def quick_watch(self) -> Any:
-        return functools.partial(self.watch.Watch, poll_s=POLL_S, reconnect_s=POLL_S)
+        return functools.partial(self.following.watch, every_s=POLL_S, reconnect_s=POLL_S)
 
     @contextlib.asynccontextmanager
     async def daemon(self, *said: dict[str, Any]) -> AsyncIterator[Daemon]:

@@ -55,7 +55,8 @@ def test_line_is_printed_when_it_is_another_one(desk: Desk) -> None:
 def test_daemon_that_tells_of_changes_is_asked_at_once_and_seldom_besides(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk.watch, "_SELDOM_S", 3600.0)
+    seldom = functools.partial(desk.following.watch, every_s=3600.0)
+    monkeypatch.setattr(Desk, "quick_watch", property(lambda _: seldom))
 
     async def work() -> None:
         output = io.StringIO()

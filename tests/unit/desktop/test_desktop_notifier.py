@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Any
 
 import pytest
@@ -46,6 +47,23 @@ def test_network_is_told_once_whatever_is_started_anew(desk: Desk) -> None:
             assert note.hints == {"urgency": 0, "category": "network.connected"}
 
     run(work())
+
+
+def test_signal_that_comes_before_the_bus_answers_ends_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees our name on the bus may send one at once."""
+    stray: list[int] = []
+
+    async def connect() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(desk.notifier.Bus, "connect_session", connect)
+    before = signal.signal(signal.SIGTERM, lambda number, _: stray.append(number))
+    try:
+        run(desk.notifier.serve(MemoryFile(None)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stray == []
 
 
 def test_another_session_is_told_again(desk: Desk) -> None:

@@ -10,10 +10,10 @@ from itertools import count
 
 import pytest
 
+from clatnm.dbus import following as room
 from clatnm.errors import BusError
-from clatnm.monitor import source
 from clatnm.monitor.rates import Sample
-from clatnm.monitor.source import Source
+from clatnm.monitor.view import following as follow
 from tests.unit.aio import run, until
 from tests.unit.monitor.readings import off, on
 from tests.unit.monitor.served import Served
@@ -24,7 +24,7 @@ NO_DAEMON = "the clatnm daemon does not run (systemctl start clatnm)"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, private_bus: PrivateBus) -> None:
-    monkeypatch.setattr(source, "_RECONNECT_S", 0.01)
+    monkeypatch.setattr(room, "_PAUSE_S", 0.0)
 
 
 class Told:
@@ -50,7 +50,7 @@ class Told:
 @contextlib.asynccontextmanager
 async def following(told: Told, *, interval_s: float | None = None) -> AsyncIterator[None]:
     ticks = count(1)
-    task = asyncio.ensure_future(Source(told, interval_s=interval_s, clock=lambda: float(next(ticks))).run())
+    task = asyncio.ensure_future(follow(told, interval_s=interval_s, clock=lambda: float(next(ticks))).run())
     try:
         yield
         assert not task.done(), task.exception()
@@ -103,7 +103,7 @@ def test_bus_that_goes_and_comes_is_joined_again(private_bus: PrivateBus) -> Non
 def test_no_bus_to_begin_with_is_an_error(private_bus: PrivateBus) -> None:
     private_bus.kill()
     with pytest.raises(BusError, match="cannot connect to the system bus"):
-        run(Source(Told(), interval_s=None, clock=lambda: 0.0).run())
+        run(follow(Told(), interval_s=None, clock=lambda: 0.0).run())
 
 
 def test_nonsense_is_said_once_and_survived() -> None:
