@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from clatnm.cli.main import parser
+from clatnm.desktop.state import Kind
 from clatnm.words import Mode
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "packaging/completions"
@@ -126,6 +127,8 @@ def _value(action: argparse.Action, *, own: bool) -> Value:
         return Value(WORDS, tuple(map(str, action.choices)), title)
     if title == "MODE":
         return Value(WORDS, (*MODES, "default") if own else MODES, title)
+    if title == "STATES":  # one of them; others can be put behind it by hand
+        return Value(WORDS, tuple(kind.value for kind in Kind), title)
     return Value(KINDS.get(title, ANYTHING), (), title)
 
 

@@ -19,6 +19,7 @@ import pytest
 from clatnm.cli import status_
 from clatnm.cli.main import parser
 from clatnm.dbus import service
+from clatnm.desktop.state import Kind
 from clatnm.translators import BACKENDS
 from tests.unit.programs import PATH, need
 
@@ -251,6 +252,7 @@ def test_every_option_of_a_verb_is_offered(place: Place, complete: Complete, ver
 @each_shell
 def test_choices_of_an_option_are_offered(place: Place, complete: Complete) -> None:
     assert set(complete(place, "clatnm translate --backend ")) == {"auto", *BACKENDS}
+    assert set(complete(place, "clatnm indicator --only ")) == {kind.value for kind in Kind}
     assert complete(place, "clatnm translate --uplink ") == complete(place, "clatnm translate --uplink l") == [
         "lo"
     ] or ("lo" in complete(place, "clatnm translate --uplink "))
