@@ -19,9 +19,8 @@ from typing import Any
 from clatnm import __version__, config, status, trace
 from clatnm.caretaker import Caretaker
 from clatnm.clock import boottime
-from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
-from clatnm.dbus.objects import Objects
+from clatnm.dbus.front import Front
 from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
@@ -72,7 +71,7 @@ class Daemon:
         self._stopping = self._leaving = False
         self._estate = estate
         self._answering = False
-        self._objects: Objects | None = None
+        self._front = Front(self, changed=self._wake.set)
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
         self._firewalld = Firewalld()
         self._metrics = Listener(self._page)
@@ -239,8 +238,8 @@ class Daemon:
         news = self._journal.note(self._verdicts, self._supervisor.running(), self._supervisor.start_ms)
         for each in news:
             log.info("%s", each.text, extra=each.extra)
-        if self._objects is not None:
-            self._objects.publish(self.connections(), [each.text for each in news])
+        if self._front.objects is not None:
+            self._front.objects.publish(self.connections(), [each.text for each in news])
 
     def _world(self, now: float) -> World:
         return replace(
@@ -272,15 +271,14 @@ class Daemon:
     async def _use_bus(self) -> None:
         bus = await Bus.connect()
         try:
-            self._objects = await service.offer(bus, self)
-            self._wake.set()  # what has changed since then is to be told
+            await self._front.open()
             self._now_answering()
             await self._suspend.attach(bus)
             await self._observer.attach(bus)
             await self._firewalld.attach(bus)
-            await bus.closed()
+            await self._front.stay(bus)
         finally:
-            self._objects = None
+            self._front.close()
             bus.close()
 
     def _now_answering(self) -> None:

@@ -61,8 +61,22 @@ def test_bus_that_goes_away_is_joined_again(stage: Stage) -> None:
     async def scene(stage: Stage) -> None:
         stage.buses[0].close()
         await asyncio.sleep(2)
-        assert len(stage.buses) == 2
+        assert len(stage.buses) == 4
         assert stage.said.count("attached") == 2
+        assert stage.said.count("offered") == 2
+
+    play(scene, stage)
+
+
+def test_askers_who_end_their_connection_end_that_one_only(stage: Stage) -> None:
+    async def scene(stage: Stage) -> None:
+        own, front = stage.buses
+        front.close()
+        await asyncio.sleep(2)
+        assert (len(stage.buses), stage.said.count("attached"), stage.said.count("offered")) == (3, 1, 2)
+        own.close()
+        await asyncio.sleep(3)
+        assert (len(stage.buses), stage.said.count("attached"), stage.said.count("offered")) == (5, 2, 3)
 
     play(scene, stage)
 
@@ -153,7 +167,7 @@ def test_clock_that_jumps_tells_that_the_machine_has_slept(stage: Stage) -> None
 
 def test_nothing_translates_while_the_machine_sleeps(stage: Stage) -> None:
     async def scene(stage: Stage) -> None:
-        (bus,) = stage.buses
+        bus, _ = stage.buses
         assert stage.held_up
         stage.backend.gates["stop"] = asyncio.Event()
         bus.say("PrepareForSleep", True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MODULES = ("bus", "authority", "objects", "service", "following")
+MODULES = ("bus", "authority", "objects", "service", "front", "following")
 """Those that name a library, or are made of it."""
 
 
@@ -19,4 +19,5 @@ class Room:
     authority: Any
     objects: Any
     service: Any
+    front: Any
     following: Any
