@@ -201,7 +201,7 @@ def _ends_and_comes_back(place: Place, number: int) -> None:
     wait_on(place.clat, UPLINK, timeout_s=60.0)
     assert place.clat.pid != first
     assert not Path(f"/proc/{first}").exists()
-    assert place.clat.translators() == [old], "it goes on, and the next daemon has it"
+    assert place.clat.translators() == {old}, "it goes on, and the next daemon has it"
     assert int(unit_property(SERVICE, "NRestarts")) == restarts + 1
 
 
