@@ -37,7 +37,7 @@ class Booted:
     def __enter__(self) -> Booted:
         with contextlib.ExitStack() as undo:
             place = undo.enter_context(tempfile.TemporaryDirectory(prefix="clatnm-booted-"))
-            cgroup = undo.enter_context(box._cgroup())
+            cgroup = undo.enter_context(box._cgroup(Path(place).name))
             argv = ["unshare", *_NAMESPACES, "--propagation", "private"]
             self._outer = subprocess.Popen(
                 [*argv, sys.executable, "-I", str(_INIT), str(self._tree), place],

@@ -46,7 +46,8 @@ def files_of(directory: Path) -> dict[str, int]:
 
 
 def test_lintian_has_nothing_to_say(packages: Path) -> None:
-    options = ("--no-cfg", "--allow-root", "--display-level", ">=info", "--fail-on", "error,warning,info")
+    # What one of its own screens masks would count as failed.
+    options = ("--no-cfg", "--allow-root", "--display-info", "--fail-on", "none")
     deb_files = [str(path) for path in sorted(packages.glob("*.deb"))]
     assert len(deb_files) == 2
     done = subprocess.run(
@@ -56,7 +57,8 @@ def test_lintian_has_nothing_to_say(packages: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    hints = [line for line in done.stdout.splitlines() if not line.startswith("N:")]
+    assert (done.returncode, hints) == (0, []), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("package", ["clatnm", "clatnm-networkd"])
