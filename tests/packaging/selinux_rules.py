@@ -43,7 +43,19 @@ def main(path: str, domain: str) -> None:
 
 
 def _rules(policy: Any, **criteria: Any) -> Any:
-    return setools.TERuleQuery(policy, ruletype=["allow"], **criteria).results()
+    found = setools.TERuleQuery(policy, ruletype=["allow"], **criteria).results()
+    return [rule for rule in found if _is_in_force(rule)]
+
+
+def _is_in_force(rule: Any) -> bool:
+    """With every boolean as the policy has it; what an administrator switches on is theirs."""
+    try:
+        condition = rule.conditional
+    except setools.exception.RuleNotConditional:
+        return True
+    return bool(
+        condition.evaluate(**{str(switch): switch.state for switch in condition.booleans}) == rule.conditional_block
+    )
 
 
 def _common(what: Any) -> set[str]:
