@@ -2,8 +2,8 @@
 """`python -I -m clatnm.caretaker`: cleans up after a daemon that was killed and that nobody follows.
 
 Nearly all of a translator goes with its process. Two things do not: a hook on clsact, and the rule of a drain. A daemon
-that has such starts this process, which waits until the daemon is gone. Is it told so by the daemon itself, it goes, too.
-Else it gives a successor and the translators their time, and then removes what is left of those that are gone.
+that has such starts this process, which waits until the daemon is gone. If the daemon itself tells so, it goes, too;
+else it gives a successor and the translators their time, and then removes what is left of those that are gone.
 """
 
 from __future__ import annotations

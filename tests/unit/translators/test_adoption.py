@@ -41,9 +41,7 @@ class Left(Supervised):
         self.start(worker_config(plan, hooked=False, relayed=False))
         self.door = estate.open(INDEX)
         self.alarm = alarm()
-        keep = wire.Keep(
-            door=self.door, alarm=self.alarm, uplink=plan.ifindex, patience_s=60.0, uid=os.geteuid()
-        )
+        keep = wire.Keep(door=self.door, alarm=self.alarm, uplink=plan.ifindex, patience_s=60.0, uid=os.geteuid())
         wire.send_keep(self.control, keep, ())
         estate.write(Memo(version=wire.VERSION, past=replace(PAST, plan=plan), index=INDEX))
         self.say(wire.encode("counters"))

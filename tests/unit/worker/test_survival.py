@@ -279,7 +279,8 @@ def test_alone_it_ends_when_it_cannot_know(worker: Left, alarm: socket.socket) -
 
 def test_alone_only_such_an_address_on_its_uplink_counts(worker: Left, alarm: socket.socket) -> None:
     worker.control.close()
-    for told in (address_news("192.0.0.1", index=UPLINK + 1), address_news("192.0.2.1"), address_news("192.0.0.1", kind=21)):
+    others = address_news("192.0.0.1", index=UPLINK + 1), address_news("192.0.2.1"), address_news("192.0.0.1", kind=21)
+    for told in others:
         alarm.send(told)
         worker.udp_reaches_wire()
     alarm.send(address_news("192.0.0.1"))
