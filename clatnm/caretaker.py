@@ -9,9 +9,11 @@ else it gives a successor and the translators their time, and then removes what 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 _SLACK_S: Final = 5.0  # for translators to end
 _FAREWELL_S: Final = 2.0
 _STDIN: Final = 0
+_CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
+_CAP_NET_ADMIN: Final = 12
 
 
 class Caretaker:
@@ -65,6 +69,7 @@ class Caretaker:
 def main() -> int:
     """Exit status: 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever ends the daemon from a terminal ends it in order
+    _give_up_privileges()
     if os.read(_STDIN, 1):
         return 0
     # Nothing before this: while it waits, it is to be small.
@@ -78,6 +83,13 @@ def main() -> int:
             print(f"removed {what} of a translator that is gone", file=sys.stderr)
         forget_gone(kernel, Estate())
     return 0
+
+
+def _give_up_privileges() -> None:
+    """All but CAP_NET_ADMIN. Who does not have that either finds out when it is needed."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    kept = 1 << _CAP_NET_ADMIN
+    ctypes.CDLL(None).capset(header, struct.pack("=6I", kept, kept, 0, 0, 0, 0))
 
 
 if __name__ == "__main__":

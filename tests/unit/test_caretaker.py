@@ -14,6 +14,7 @@ from clatnm.caretaker import Caretaker
 from tests.lab.poll import eventually
 
 WAITING_KIB = 14 * 1024
+CAP_NET_ADMIN = 12
 
 
 @pytest.fixture
@@ -76,6 +77,8 @@ def test_it_is_small_while_it_waits_and_sees_its_daemon_go(started: list[subproc
         eventually(lambda: first_argument(place) == 0, message="it reads its standard input")
         status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines())
         assert int(status["VmRSS"].split()[0]) <= WAITING_KIB
+        if os.geteuid() == 0:
+            assert {status[name].strip() for name in ("CapEff", "CapPrm")} == {f"{1 << CAP_NET_ADMIN:016x}"}
         assert process.stdin is not None
         process.stdin.close()  # as when the daemon was killed
         eventually(lambda: first_argument(place) not in (0, None), message="it waits for translators to end")
