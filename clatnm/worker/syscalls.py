@@ -28,7 +28,7 @@ _GRANT: Final = (_RETURN, 0, 0, _ALLOW)
 
 _PROT_EXEC: Final = 4
 _AT_EMPTY_PATH: Final = 0x1000
-_FIONBIO, _SIOCGIFFLAGS = 0x5421, 0x8913
+_FIONBIO, _SIOCGIFNAME, _SIOCGIFFLAGS = 0x5421, 0x8910, 0x8913
 
 
 class Call(NamedTuple):
@@ -67,8 +67,8 @@ CALLS: Final[Mapping[str, Call]] = {
     "shutdown": Call(48, 210),
     "fcntl": Call(72, 25),
     "close": Call(3, 57),
-    # os.set_blocking, and whether the uplink is up: nothing else that drivers offer
-    "ioctl": Call(16, 29, argument=1, only=(_FIONBIO, _SIOCGIFFLAGS)),
+    # os.set_blocking, which name the uplink has now, and whether it is up: nothing else that drivers offer
+    "ioctl": Call(16, 29, argument=1, only=(_FIONBIO, _SIOCGIFNAME, _SIOCGIFFLAGS)),
     # A file in memory with mappings; newfstatat, by which some C libraries do fstat, of no path
     "fstat": Call(5, 80),
     "newfstatat": Call(262, 79, argument=3, only=(_AT_EMPTY_PATH,)),

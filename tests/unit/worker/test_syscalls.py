@@ -24,7 +24,7 @@ HEADERS = {
     "aarch64": ("/usr/include/asm-generic/unistd.h",),
 }
 PROT_READ, PROT_EXEC = 1, 4
-TIOCSTI = 0x5412
+FIONBIO, SIOCGIFNAME, SIOCGIFFLAGS, TIOCSTI = 0x5421, 0x8910, 0x8913, 0x5412
 
 _CONFINED = """
 import ctypes, errno, mmap, os, socket, sys
@@ -94,10 +94,12 @@ def test_what_is_listed_is_granted_and_nothing_else(machine: str) -> None:
 
 
 @each_machine
-def test_drivers_are_asked_two_things_only(machine: str) -> None:
+def test_drivers_are_asked_three_things_only(machine: str) -> None:
     ioctl = number_of("ioctl", machine)
-    for request, answer in ((0x5421, ALLOW), (0x8913, ALLOW), (TIOCSTI, REFUSE), (0, REFUSE), (0x8914, REFUSE)):
-        assert run(machine, ioctl, 3, request) == answer, hex(request)
+    for request in (FIONBIO, SIOCGIFNAME, SIOCGIFFLAGS):
+        assert run(machine, ioctl, 3, request) == ALLOW, hex(request)
+    for request in (0, TIOCSTI, SIOCGIFNAME - 1, SIOCGIFFLAGS + 1):
+        assert run(machine, ioctl, 3, request) == REFUSE, hex(request)
 
 
 @each_machine
