@@ -124,7 +124,8 @@ def keeps_its_address(place: Place, patience_s: float) -> None:
     before = connection(place.clat, UPLINK)["translator"]["clat_v6"]
     systemctl("stop", SERVICE)
     systemctl("start", SERVICE)
-    assert wait_on(place.clat, UPLINK, timeout_s=patience_s)["translator"]["clat_v6"] == before
+    after = wait_on(place.clat, UPLINK, timeout_s=patience_s)["translator"]["clat_v6"]
+    assert after == before, f"{after} after {before}"
     assert SECRET.stat().st_mode & 0o777 == 0o600
 
 
@@ -165,7 +166,7 @@ def leaves_nothing_when_killed(place: Place, patience_s: float) -> None:
     """Daemon and translator, on hooks that do not go by themselves, and nobody comes after them."""
     begin("[clatnm]\nbackend = ebpf-clsact\n")
     wait_on(place.clat, UPLINK, timeout_s=patience_s)
-    assert _hooks(place), "there are no hooks to be left"
+    eventually(lambda: _hooks(place), timeout_s=patience_s, message="there are hooks to be left")
     for pid in (place.clat.pid, *place.clat.translators()):
         os.kill(pid, signal.SIGKILL)
     systemctl("stop", SERVICE)  # before the second is over after which it would be started again

@@ -18,6 +18,8 @@ class Removal:
     name: str
     drop_in: str
     fails: str
+    how: str = ""
+    """A part of what is then said, where there is more than one way to fail."""
     before: tuple[int, int] | None = None
     """Only kernels older than this one need it; the job `kernels` tries it on one."""
 
@@ -27,8 +29,8 @@ class Removal:
             raise SkippedError(f"needed by kernels before {self.before[0]}.{self.before[1]} alone")
 
 
-def _capability(name: str, fails: str) -> Removal:
-    return Removal(name=name, drop_in=f"CapabilityBoundingSet=~{name}", fails=fails)
+def _capability(name: str, fails: str, *, how: str = "") -> Removal:
+    return Removal(name=name, drop_in=f"CapabilityBoundingSet=~{name}", fails=fails, how=how)
 
 
 def _family(name: str, fails: str) -> Removal:
@@ -55,7 +57,7 @@ GRANTED: Sequence[Removal] = (
     _capability("CAP_BPF", "uses-hooks"),
     _capability("CAP_SETUID", "translators-are-nobody-else"),
     _capability("CAP_SETGID", "translators-are-nobody-else"),
-    _capability("CAP_KILL", "ends-a-translator-that-hangs"),
+    _capability("CAP_KILL", "ends-a-translator-that-hangs", how="the translator has ended: not within"),
     _family("AF_UNIX", "starts"),
     _family("AF_NETLINK", "starts"),
     _family("AF_INET6", "starts"),
@@ -67,9 +69,9 @@ GRANTED: Sequence[Removal] = (
     _calls("@basic-io", "starts"),
     _calls("@file-system", "starts"),
     _calls("@io-event", "starts"),
-    _calls("@ipc", "translates"),
+    _calls("@ipc", "starts"),
     _calls("@network-io", "starts"),
-    _calls("@process", "translates"),
+    _calls("@process", "starts"),
     _calls("@setuid", "translators-are-nobody-else"),
     _calls("@signal", "starts"),
     _calls("@timer", "runs-scripts"),
@@ -99,7 +101,7 @@ DUTIES: Sequence[Removal] = (
     _other("KillMode", "mixed", "restart-keeps-translators"),
     _other("RuntimeDirectoryPreserve", "no", "restart-keeps-translators"),
     _other("Restart", "no", "comes-back"),
-    _without("ExecStopPost", "leaves-nothing-when-killed"),
+    Removal(name="ExecStopPost=", drop_in="ExecStopPost=", fails="leaves-nothing-when-killed", how="hooks are left"),
 )
 """What it has systemd do."""
 

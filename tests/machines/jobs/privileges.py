@@ -48,6 +48,7 @@ def _without(removal: Removal, place: Place) -> None:
         flush=True,
     )
     assert found == removal.fails, f"without it, {found or 'nothing'} fails: {how}"
+    assert removal.how in how, f"without it, {found} fails otherwise: {how}"
 
 
 if __name__ == "__main__":

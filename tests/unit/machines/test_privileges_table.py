@@ -21,7 +21,15 @@ SYSTEM_SERVICE = {
 NO_RIGHTS = {
     *("ExecStart", "RestartSec", "WatchdogSec", "TimeoutStopSec", "StateDirectoryMode", "RuntimeDirectoryMode"),
     *("UMask", "NoNewPrivileges", "DevicePolicy", "SystemCallArchitectures", "SystemCallErrorNumber"),
-    *("ProtectSystem", "ProtectHome", "PrivateMounts", "PrivateTmp", "ProtectClock", "ProtectControlGroups"),
+    *(
+        "ProtectSystem",
+        "ReadOnlyPaths",
+        "ProtectHome",
+        "PrivateMounts",
+        "PrivateTmp",
+        "ProtectClock",
+        "ProtectControlGroups",
+    ),
     *("ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc"),
     *("ProcSubset", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"),
     *("MemoryDenyWriteExecute", "RemoveIPC", "KeyringMode", "AppArmorProfile", "SELinuxContext"),
