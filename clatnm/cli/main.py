@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from clatnm import __version__
 from clatnm.cli import EXIT_FAILED, EXIT_USAGE
@@ -47,6 +47,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]  # argparse's never returns; nor does this
         sys.exit(_complain(f"{message} (see: {self.prog} --help)", EXIT_USAGE))
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """`--option=--` has a value. argparse before Python 3.13 takes it away, and makes a list of nothing."""
+        if not action.option_strings or arg_strings != ["--"]:
+            return super()._get_values(action, arg_strings)
+        value = self._get_value(action, "--")
+        self._check_value(action, value)
+        return value
 
 
 def parser(only: str | None = None) -> argparse.ArgumentParser:

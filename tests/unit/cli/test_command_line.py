@@ -88,6 +88,28 @@ def test_mistake_names_the_help_that_explains_it(
     assert answer(argv, capsys)[2].endswith(f" (see: {program} --help)\n")
 
 
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        (["indicator", "--format=--"], "format", "--"),
+        (["metrics", "--output=--"], "output", "--"),
+        (["plan", "--replay=--", "--json"], "replay", "--"),
+        (["set", "--default=--"], "default_mode", "--"),
+    ],
+)
+def test_two_dashes_are_a_value_like_any_other(argv: list[str], name: str, value: str) -> None:
+    assert getattr(command_line.parser().parse_args(argv), name) == value
+
+
+@pytest.mark.parametrize(
+    "argv", [["indicator", "--markup=--"], ["translate", "--uplink=--"], ["monitor", "--interval=--"]]
+)
+def test_two_dashes_are_judged_like_any_other_value(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = answer(argv, capsys)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
 @pytest.fixture
 def no_effects(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[argparse.Namespace]]:
     """No verb does anything; the arguments each would have had."""
