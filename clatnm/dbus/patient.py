@@ -12,11 +12,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from dbus_next._private.constants import HeaderField
-from dbus_next._private.unmarshaller import Unmarshaller
-from dbus_next.aio import MessageBus
-from dbus_next.constants import MessageType
-from dbus_next.signature import SignatureTree
+try:
+    from dbus_next._private.unmarshaller import Unmarshaller
+    from dbus_next.aio import MessageBus
+    from dbus_next.signature import SignatureTree
+except (ImportError, AttributeError):  # `bus` takes the other library then, and nothing from here
+    Unmarshaller = MessageBus = object
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,10 @@ AT_ONCE = 16
 MAX_CALL_BYTES = 1 << 16
 """A call's arguments. None of ours takes more than a name."""
 
-_FIELDS = SignatureTree._get("a(yv)").types[0]
-_FIXED_BYTES, _BODY_AT, _FIELDS_AT = 16, 4, 12
+# D-Bus Specification, Message Format
+_CALL, _SIGNAL = 1, 4
+_FIELDS, _DESTINATION = "a(yv)", 6
+_FIXED_BYTES, _KIND_AT, _BODY_AT, _FIELDS_AT = 16, 1, 4, 12
 
 
 class _Reader(Unmarshaller):  # type: ignore[misc]
@@ -51,19 +54,19 @@ class _Reader(Unmarshaller):  # type: ignore[misc]
         self.offset = 0
         self.read(_FIXED_BYTES, prefetch=True)
         self.endian = self.buf[0]
-        kind = self.buf[1]
+        kind = self.buf[_KIND_AT]
         self.offset = _BODY_AT
         body_bytes = self.read_uint32()
         self.offset = _FIELDS_AT
         fields_bytes = self.read_uint32()
         self.read(fields_bytes + self._padding(fields_bytes, 8) + body_bytes, prefetch=True)
-        if kind == MessageType.METHOD_CALL.value:
+        if kind == _CALL:
             self.passed = body_bytes > MAX_CALL_BYTES
-        elif kind == MessageType.SIGNAL.value:
+        elif kind == _SIGNAL:
             # One that is addressed to us is by nobody whom we follow, see `Bus._dispatch`.
             self.offset = _FIELDS_AT
-            told = {number for number, _ in self.read_argument(_FIELDS)}
-            self.passed = HeaderField.DESTINATION.value in told
+            told = {number for number, _ in self.read_argument(SignatureTree._get(_FIELDS).types[0])}
+            self.passed = _DESTINATION in told
 
 
 class PatientBus(MessageBus):  # type: ignore[misc]

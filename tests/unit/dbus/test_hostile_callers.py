@@ -8,6 +8,8 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -169,6 +171,16 @@ def test_odd_message_ends_nothing(room: Room, private_bus: PrivateBus, odd: byte
         bus.close()
 
     run(scene())
+
+
+def test_all_of_the_program_can_be_imported_without_the_library_that_is_not_there() -> None:
+    """As packages for distributions try it."""
+    code = "import sys; sys.modules['dbus_next'] = None; import clatnm.dbus.patient, clatnm.dbus.bus as bus; "
+    code += "print(bus.MessageBus.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
+    if "No module named 'dbus_fast'" in done.stderr:
+        pytest.skip("needs dbus_fast")
+    assert done.stdout.startswith("dbus_fast."), done.stderr
 
 
 def test_however_many_ask_it_is_worked_out_once_more(room: Room) -> None:
