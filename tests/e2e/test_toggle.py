@@ -237,3 +237,14 @@ def test_toggling_disturbs_no_download_of_another_connection(quick_lab: Lab) -> 
             flow.further()
         assert pid in clat.translators(host)
         flow.end()
+
+
+def test_interface_stands_for_the_connection_on_it(quick_lab: Lab) -> None:
+    joined = clat.join(quick_lab)
+    host = joined.host
+    assert "up0: CLAT mode is now no" in host.clatnm("set", "up0", "no").stdout
+    clat.wait_off(joined.daemon, "opted-out")
+    assert len(toggle.places(host)) == 1
+    host.clatnm("set", "up0", "default")
+    clat.wait_on(joined.daemon)
+    assert toggle.places(host) == []
