@@ -38,12 +38,11 @@ class Booted:
         with contextlib.ExitStack() as undo:
             place = undo.enter_context(tempfile.TemporaryDirectory(prefix="clatnm-booted-"))
             cgroup = undo.enter_context(box._cgroup(Path(place).name))
-            argv = ["unshare", *_NAMESPACES, "--propagation", "private"]
-            self._outer = subprocess.Popen(
-                [*argv, sys.executable, "-I", str(_INIT), str(self._tree), place],
-                stdin=subprocess.DEVNULL,
-                preexec_fn=box._joining(cgroup),  # noqa: PLW1509
-            )
+            # In the cgroup before it makes namespaces, for that is the root of what they show; and it ends with us.
+            joining = ("sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs"))
+            alone = ("setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "--propagation", "private")
+            argv = (*joining, *alone, sys.executable, "-I", str(_INIT), str(self._tree), place)
+            self._outer = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
             undo.callback(self._end)
             eventually(self._has_booted, timeout_s=_BOOT_S, message=f"systemd of {self._tree.name} has booted")
             self._undo = undo.pop_all()

@@ -6,6 +6,7 @@ Only a chroot, without an init: maintainer scripts run, services do not start. D
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -69,8 +70,10 @@ class DebianTree:
         return done
 
     def apt(self, *argv: str) -> str:
-        """`apt-get ARGV`, questions answered as proposed; what it printed."""
-        return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
+        """`apt-get ARGV`, questions answered as proposed; what it printed. One at a time, as others share what it keeps."""
+        with (self._cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
 
     def refresh(self) -> str | None:
         """Have lists of what the mirror offers that are not too old; why they are not to be had, else."""
