@@ -74,8 +74,9 @@ class Booted:
     @property
     def _init(self) -> int:
         children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
-        (pid,) = children.read_text().split()
-        return int(pid)
+        pids = children.read_text().split()
+        assert len(pids) == 1, "there is no process 1 yet"
+        return int(pids[0])
 
     def _has_booted(self) -> bool:
         assert self._outer.poll() is None, f"it ended with status {self._outer.returncode}"

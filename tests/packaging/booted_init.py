@@ -22,6 +22,8 @@ def become_systemd(tree: str, place: Path) -> None:
         directory.mkdir()
     layers = f"lowerdir={tree},upperdir={upper},workdir={work}"
     box_init.mount("-t", "overlay", "-o", layers, "overlay", str(root))
+    # Not the first boot of this system, for which systemd would do more than for others.
+    (root / "etc/machine-id").write_text(f"{1:032x}\n")
     box_init.mount("-t", "proc", "proc", str(root / "proc"))
     # Read-only, as in any container: it tells systemd that there is no udev to start.
     box_init.mount("-t", "sysfs", "-o", "ro", "sysfs", str(root / "sys"))

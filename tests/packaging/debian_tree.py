@@ -70,7 +70,7 @@ class DebianTree:
         return done
 
     def apt(self, *argv: str) -> str:
-        """`apt-get ARGV`, questions answered as proposed; what it printed. One at a time, as others share what it keeps."""
+        """`apt-get ARGV`, questions answered as proposed; what it printed. One at a time: others share its cache."""
         with (self._cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
