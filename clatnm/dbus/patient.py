@@ -22,7 +22,8 @@ except (ImportError, AttributeError):  # `bus` takes the other library then, and
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16
-"""Messages before others have a turn."""
+"""Messages before others have a turn; fewer, if they take longer than this."""
+_TURN_S = 0.01
 MAX_CALL_BYTES = 1 << 16
 """A call's arguments. None of ours takes more than a name."""
 
@@ -85,6 +86,7 @@ class PatientBus(MessageBus):  # type: ignore[misc]
 
     def _read_some(self) -> None:
         self._comes_back = False
+        end = self._loop.time() + _TURN_S
         try:
             for _ in range(AT_ONCE):
                 if self._disconnected:
@@ -96,6 +98,8 @@ class PatientBus(MessageBus):  # type: ignore[misc]
                 self._unmarshaller = self._create_unmarshaller()
                 if message is not None:
                     self._on_message(message)
+                if self._loop.time() > end:
+                    break
         except Exception as error:  # as in the library: the connection is at its end
             self._finalize(error)
             return

@@ -17,33 +17,11 @@ import pytest
 
 from clatnm.errors import BusError
 from tests.unit.aio import run, until
+from tests.unit.dbus.by_hand import CALL, SIGNAL, SILENT, field, hello, message, text, to_daemon
 from tests.unit.dbus.rooms import Room
 from tests.unit.private_bus import PrivateBus
 
 pytestmark = pytest.mark.usefixtures("private_bus")
-CALL, SIGNAL, SILENT = 1, 4, 1
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<I", len(value)) + value.encode() + b"\0"
-
-
-def field(number: int, kind: str, value: str) -> bytes:
-    data = bytes([number, 1]) + kind.encode() + b"\0"
-    data += bytes([len(value)]) + value.encode() + b"\0" if kind == "g" else text(value)
-    return data + bytes(-len(data) % 8)
-
-
-def message(kind: int, fields: bytes, *, flags: int = 0, serial: int = 7, body: bytes = b"") -> bytes:
-    """D-Bus Specification, Message Protocol; `fields` are padded."""
-    end = fields.rstrip(b"\0") + b"\0"  # the last one's padding is not part of the array
-    head = struct.pack("<cBBBIII", b"l", kind, flags, 1, len(body), serial, len(end)) + end
-    return head + bytes(-len(head) % 8) + body
-
-
-def to_daemon(member: str = "Status", *more: bytes) -> bytes:
-    names = field(1, "o", "/org/clatnm1") + field(2, "s", "org.clatnm1.Manager") + field(3, "s", member)
-    return names + field(6, "s", "org.clatnm1") + b"".join(more)
 
 
 class Stranger:
@@ -55,9 +33,7 @@ class Stranger:
         self._socket.connect(bus.address.partition("path=")[2].partition(",")[0])
         self._socket.sendall(b"\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\r\n")
         assert self._socket.recv(100).startswith(b"OK ")
-        dbus = field(1, "o", "/org/freedesktop/DBus") + field(2, "s", "org.freedesktop.DBus")
-        hello = dbus + field(3, "s", "Hello") + field(6, "s", "org.freedesktop.DBus")
-        self._socket.sendall(b"BEGIN\r\n" + message(CALL, hello, serial=1))
+        self._socket.sendall(b"BEGIN\r\n" + hello())
         assert self._socket.recv(4096)
 
     def send(self, data: bytes) -> None:
