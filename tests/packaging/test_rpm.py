@@ -25,6 +25,7 @@ RPMLINTRC = REPOSITORY / "packaging/rpm/clatnm.rpmlintrc"
 # `make packages` runs every unit test that needs neither root nor a network. These show that it would.
 FEW = ("--define", "clatnm_tests tests/unit/test_model.py tests/unit/templates tests/unit/bpf/test_bpf_config.py")
 NAMES = ("clatnm", "clatnm-networkd")
+POLICY = Path("/usr/share/selinux/devel/Makefile")
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 SITE = f"/usr/lib/{PYTHON}/site-packages"
 
@@ -75,7 +76,7 @@ def files_of(package: Path) -> Mapping[str, Sequence[str]]:
 
 
 def test_packages_are_for_every_machine(rpms: Mapping[str, Path]) -> None:
-    assert rpms.keys() == {*NAMES, "src"}
+    assert rpms.keys() == {*NAMES, *(("clatnm-selinux",) if POLICY.exists() else ()), "src"}
     for name in NAMES:
         assert ask(rpms[name], "--qf", "%{NAME} %{VERSION} %{ARCH}") == [f"{name} {__version__} noarch"]
 
@@ -83,9 +84,27 @@ def test_packages_are_for_every_machine(rpms: Mapping[str, Path]) -> None:
 def test_same_source_gives_the_same_packages(tmp_path: Path, rpms: Mapping[str, Path], sources: Path) -> None:
     """In another directory, at another time (of another day there), by somebody with other habits."""
     again = build(tmp_path, sources, *FEW, TZ="Pacific/Kiritimati", LC_ALL="C")
-    assert {name: path.read_bytes() == rpms[name].read_bytes() for name, path in again.items()} == dict.fromkeys(
-        (*NAMES, "src"), True
-    )
+    assert again.keys() == rpms.keys()
+    assert [name for name, path in again.items() if path.read_bytes() != rpms[name].read_bytes()] == []
+
+
+def test_policy_comes_with_its_own_package(rpms: Mapping[str, Path]) -> None:
+    """Compiled here for Debian's policy: see packaging/rpm/macros.clatnm-build."""
+    if not POLICY.exists():
+        pytest.skip(f"needs {POLICY} (package selinux-policy-dev)")
+    files = {path: rest for path, rest in files_of(rpms["clatnm-selinux"]).items() if "licenses" not in path}
+    assert {path for path, (*_, flags) in files.items() if "g" not in flags} == {
+        "/usr/share/selinux/packages/default/clatnm.pp.bz2",
+        "/usr/share/selinux/devel/include/distributed/clatnm.if",
+    }
+    assert {path for path, (*_, flags) in files.items() if "g" in flags} == {
+        "/var/lib/selinux/default/active/modules/200/clatnm"
+    }
+    told = "\n".join(ask(rpms["clatnm-selinux"], "--scripts"))
+    assert "-i /usr/share/selinux/packages/default/clatnm.pp.bz2" in told
+    assert "-r clatnm" in told
+    wanted = f"(clatnm-selinux = {__version__}-1 if selinux-policy-default)"
+    assert wanted in ask(rpms["clatnm"], "--requires")
 
 
 def test_rpmlint_has_nothing_to_say(rpms: Mapping[str, Path]) -> None:
@@ -259,7 +278,7 @@ def test_packages_know_nothing_of_where_they_were_built(root: ScratchRoot, rpms:
 def test_upgrade_keeps_what_the_administrator_did(
     root: ScratchRoot, tmp_path: Path, rpms: Mapping[str, Path], sources: Path
 ) -> None:
-    newer = build(tmp_path / "newer", sources, "--without", "tests", "--define", "dist .2")
+    newer = build(tmp_path / "newer", sources, "--without", "tests", "--without", "selinux", "--define", "dist .2")
     rpm(root, "--install", *(rpms[name] for name in NAMES))
     own = f"{root.path}/etc/clatnm/clatnm.conf"
     root.run("sh", "-c", f"echo mode = no >>{own} && rm {root.path}/{ENABLED}")
@@ -274,7 +293,7 @@ def test_upgrade_keeps_what_the_administrator_did(
 
 def test_tests_that_fail_are_the_end_of_the_build(tmp_path: Path, sources: Path) -> None:
     done = subprocess.run(
-        [str(BUILD), str(tmp_path / "out"), "--define", "clatnm_tests tests/unit/no_such_test.py"],
+        [str(BUILD), str(tmp_path / "out"), "--without", "selinux", "--define", "clatnm_tests tests/unit/no_such.py"],
         env={"PATH": PATH, "HOME": str(tmp_path), "SOURCES": str(sources)},
         capture_output=True,
         text=True,
@@ -282,7 +301,7 @@ def test_tests_that_fail_are_the_end_of_the_build(tmp_path: Path, sources: Path)
         check=False,
     )
     assert done.returncode == 1
-    assert "no_such_test.py" in done.stderr
+    assert "no_such.py" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: rpmbuild failed, as it says above"
     assert not (tmp_path / "out").exists()
 
