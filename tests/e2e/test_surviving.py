@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -414,4 +413,4 @@ def test_edge_relay_goes_on(server: Host, backend: str, leave: Callable[[Daemon]
     server.path("/etc/clatnm/static.d/relay.conf").unlink()
     daemon.signal(signal.SIGHUP)
     eventually(lambda: device not in clat.devices(server), message="its file is gone, and so is it")
-    assert not os.listdir(server.path(ESTATE))
+    eventually(lambda: files(server) == set(), message="nothing is written down any more")
