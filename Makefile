@@ -89,6 +89,7 @@ dist: ## source tarball, source distribution and wheel into dist/, the same byte
 	@tools/packages.sh install
 	@tools/venv.sh
 	@.venv/bin/python tools/dist.py
+	@tools/give-back.sh
 
 packages: ## the same, and an rpm and a deb of it, into dist/
 	@tools/packages.sh test
@@ -96,6 +97,7 @@ packages: ## the same, and an rpm and a deb of it, into dist/
 	@.venv/bin/python tools/dist.py
 	@SOURCES=dist tools/build-rpm.sh
 	@tools/build-deb.sh
+	@tools/give-back.sh
 
 clean: ## remove .venv, caches and build leftovers
 	@rm -rf .venv build dist *.egg-info clatnm/bpf/clat.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
