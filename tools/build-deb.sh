@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # `build-deb.sh [DIRECTORY]`: Debian packages into DIRECTORY (default: dist), out of a copy of the tree in which
 # packaging/debian is where dpkg-buildpackage looks for it. The same sources give the same bytes, whenever and wherever.
-# Unit tests are left out, as `make test` runs them; with DEB_BUILD_OPTIONS= (empty) they are run. The whole story of the build is in DIRECTORY/clatnm_*.build.
+# Unit tests are left out, as `make test` runs them; with DEB_BUILD_OPTIONS= (empty) they are run. The whole story of the
+# build is in DIRECTORY/clatnm_*.build.
 set -eu
 cd "$(dirname "$0")/.."
 # The system's own Python and tools, whatever else there is: what they are goes into the package.
