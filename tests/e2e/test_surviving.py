@@ -28,6 +28,7 @@ SECOND = "2001:db8:64::/96"  # network A translates it as well
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
 ESTATE = "/run/clatnm/translators"
 NOBODY = 65534
+METRIC = 77
 BOUND_S = PATIENCE_S + 15.0
 
 _KNOCK = f"""
@@ -323,8 +324,9 @@ def test_programs_of_another_version_go_on_until_the_next_change(clean_lab: Lab,
         flow.further()
         assert packets(daemon) > counted
         counted = packets(daemon)
-        host.ip("link", "set", "up0", "mtu", "1400")
-        eventually(lambda: clat.connection(daemon)["translator"]["ipv6_mtu_bytes"] == 1400, message="the other MTU")
+        host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\nmetric = {METRIC}\n")
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: clat.connection(daemon)["translator"]["metric"] == METRIC, message="another plan")
         flow.further()
         assert packets(daemon) > counted, "what the old ones have counted still counts"
         wait_entrusted(host)
@@ -360,6 +362,8 @@ def test_second_daemon_does_not_get_what_the_first_has(clean_lab: Lab) -> None:
 
 
 def test_tayga_is_started_anew(clean_lab: Lab) -> None:
+    clean_lab.a.ra(pref64=[[SECOND, 600]])  # by the well-known prefix TAYGA translates no addresses of documents
+    clean_lab.a.dns("plain")
     joined = joined_with(clean_lab, "tayga")
     pid = clat.translator(joined.host)
     restarted(joined.daemon)
