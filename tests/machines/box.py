@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,9 +108,13 @@ class Box:
             errors="replace",
         ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                said.append(line)
-                say(line)
+            try:
+                for line in process.stdout:
+                    said.append(line)
+                    say(line)
+            except BaseException:
+                process.kill()  # or it would be waited for; what it runs ends with the box
+                raise
             status = process.wait()
         text = "".join(said)
         return Outcome(status=status, checks=checks(text), said=text, seconds=limit_s if status == TIMED_OUT else 0.0)
@@ -171,10 +175,13 @@ def _populated(place: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command's exit status; 3 where there is no box to be had."""
-    if len(arguments) < 2 or shutil.which("unshare", path=SYSTEM_PATH) is None:
-        print("usage: python -m tests.machines.box ROOT JOB|COMMAND [ARGS]", file=sys.stderr)
+    """The command's exit status; 2 for wrong arguments, 3 where there is no box to be had."""
+    if len(arguments) < 2 or arguments[0] not in roots.RECIPES:
+        print(f"usage: python -m tests.machines.box {'|'.join(roots.RECIPES)} JOB|COMMAND [ARGS]", file=sys.stderr)
         return 2
+    # As an exception, so that the box and its directories go.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
     root, name, *rest = arguments
     command = machine.command(name) if name in machine.jobs() else [name]
     reason = why_not(root)
