@@ -12,6 +12,8 @@ from pathlib import Path
 # Made anew for each view, and not looked at.
 _OWN = frozenset({"run", "tmp"})
 _KERNELS = frozenset({"proc", "sys", "dev"})
+# There even where each is a file system of its own, as other mounts are not.
+_SYSTEM = frozenset({"etc", "usr", "var"})
 _UNSTEADY = frozenset(
     [
         # Caches and logs, and the user database as it was before its last change.
@@ -49,7 +51,7 @@ class HostView:
                 (root / entry.name).symlink_to(os.readlink(entry.path))
             elif entry.is_dir():
                 (root / entry.name).mkdir(mode=stat.S_IMODE(entry.stat().st_mode))
-                if entry.name not in _OWN | _KERNELS and not os.path.ismount(entry.path):
+                if entry.name in _SYSTEM or (entry.name not in _OWN | _KERNELS and not os.path.ismount(entry.path)):
                     self._names.append(entry.name)
         (root / "tmp").chmod(0o1777)
         for name in self._names:
