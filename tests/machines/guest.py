@@ -17,9 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO
 
 from tests.machines.emulator import emulator
@@ -71,26 +70,22 @@ def run(
     payload: bytes,
     limit_s: float,
     first: Sequence[str] = (),
-    files: Mapping[str, bytes] = MappingProxyType({}),
-    words: str = "",
     bare: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
     """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run.
 
     `first` is a command for its root before systemd is there, with /proc alone. A `bare` one has not started
-    what a desktop has. `files` are in its /job, `words` in its kernel's command line.
+    what a desktop has.
     """
     with _turn(), _shared(payload, f"{shlex.join(command)} >{JOB}/out 2>&1") as place:
         if first:
             (place / "job" / FIRST).write_text(f"cd {REPO} && exec {shlex.join(first)}\n")
-        for name, data in files.items():
-            (place / "job" / name).write_bytes(data)
         (place / "job/out").touch()
         began = time.monotonic()
         console = place / "console"
         serial = ("-serial", f"file:{console}")
-        with _qemu(place, image, kernel, *serial, words=words, bare=bare, stdin=subprocess.DEVNULL) as qemu:
+        with _qemu(place, image, kernel, *serial, bare=bare, stdin=subprocess.DEVNULL) as qemu:
             with (place / "job/out").open(encoding="utf-8", errors="replace") as out:
                 said, cpu_s = _follow(qemu, out.read, say, until=began + limit_s)
             late = qemu.poll() is None
@@ -180,20 +175,13 @@ def _shared(payload: bytes, command: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _qemu(
-    place: Path,
-    image: Path,
-    kernel: Kernel,
-    *options: str,
-    words: str = "",
-    bare: bool = False,
-    stdin: int | None = None,
+    place: Path, image: Path, kernel: Kernel, *options: str, bare: bool = False, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """It runs within the block, at the longest."""
     (place / "initramfs").write_bytes(initramfs(kernel))
     arguments = (
         "console=ttyS0 loglevel=4 panic=-1 mitigations=off net.ifnames=0",
         f"systemd.unit={BARE_TARGET if bare else TARGET} systemd.getty_auto=no systemd.show_status=no",
-        words,
     )
     share = "local,security_model=none,multidevs=remap"
     with_what = emulator()

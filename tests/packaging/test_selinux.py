@@ -209,12 +209,6 @@ def test_places_that_the_unit_has_made_for_it_have_labels() -> None:
     assert all(_label(place) for place in unit_file.writable())
 
 
-def test_all_types_that_are_processes_are_found() -> None:
-    """Guests have each but ours permissive (tests/machines/selinux_policy.py)."""
-    text = "(type a_t)\n(typeattributeset domain (a_t ))\n(optional o\n    (typeattributeset domain (b_t c_t ))\n)\n"
-    assert selinux_build.domains(f"{text}(typeattributeset domain_x (d_t ))\n") == ["a_t", "b_t", "c_t"]
-
-
 def _label(path: str) -> str:
     """By clatnm.fc; nothing where another module's line counts."""
     lines = re.findall(
