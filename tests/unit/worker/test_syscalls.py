@@ -138,8 +138,9 @@ def test_numbers_are_those_of_the_kernel(machine: str) -> None:
         assert known.get(name, -1) == number_of(name, machine), name
 
 
+# All that is imported afterwards is, before it is somebody who may not read this Python.
 _WITHOUT_SECCOMP = """
-import ctypes, struct
+import ctypes, errno, mmap, os, socket, struct, sys
 from clatnm.worker import privileges, syscalls
 privileges.drop()
 steps = [(0x20, 0, 0, 0), (0x15, 0, 1, privileges._SYS_SECCOMP), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
