@@ -28,6 +28,7 @@ _BOXED = Machine("trixie", HERE)
 PLACES: Mapping[str, Sequence[Machine]] = {
     "systemd+services": (_NATIVE[0], _NATIVE[2]),
     "systemd": (_BOXED,),
+    "privileges": (Machine("forky", HERE),),
     "kernels+uplinks": (_OLDEST, *_NATIVE),
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
@@ -45,7 +46,8 @@ _HEAD = """\
 # Tested on
 
 Whole machines under qemu, each with a root and a kernel from Debian as they are: `make test-machines` runs every job
-and writes this page. [tests/machines](../tests/machines/README.md) says what the jobs check.
+and writes this page. Where the kernel is none of Debian's, it was this machine's own, and systemd ran in namespaces of it.
+[tests/machines](../tests/machines/README.md) says what the jobs check.
 
 | root | kernel | job | result | on |
 |---|---|---|---|---|
