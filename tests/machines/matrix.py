@@ -46,7 +46,7 @@ _HEAD = """\
 # Tested on
 
 Whole machines under qemu, each with a root and a kernel from Debian as they are: `make test-machines` runs every job
-and writes this page. Where the kernel is none of Debian's, it was this machine's own, and systemd ran in namespaces of it.
+and writes this page. A kernel that is none of Debian's was the machine's own: there, systemd ran in namespaces.
 [tests/machines](../tests/machines/README.md) says what the jobs check.
 
 | root | kernel | job | result | on |

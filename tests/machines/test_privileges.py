@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The service's rights, one by one, under the oldest systemd: the job `privileges` in a box. The matrix has it under the
-newest, too."""
+"""The service's rights, one by one, under the oldest systemd: the job `privileges` in a box. The matrix has the
+newest."""
 
 from __future__ import annotations
 
