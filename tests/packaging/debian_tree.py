@@ -25,6 +25,8 @@ _TIMEOUT_S = 300
 _UNSTEADY = frozenset(
     [
         *("proc", "sys", "dev", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg"),
+        # systemd's own notes, in memory on a machine: that units are to be read again, for one.
+        "run/systemd",
         # The user database as it was before the last change.
         *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
     ]
