@@ -28,9 +28,8 @@ USER = "clatnm-translator"
 NEWER = f"{__version__}-2"
 WANTED = "/etc/systemd/system/multi-user.target.wants/clatnm.service"
 CONF = "/etc/clatnm/clatnm.conf"
-LEFT_BY_OTHERS = ("+ /etc/hosts", "+ /etc/networks", "+ /run/systemd/systemd-units-load")
-"""netbase, which Python depends on, writes the first two where they are not, and lets them be when it goes; systemd
-notes by the last one when it has read its units."""
+LEFT_BY_OTHERS = ("+ /etc/hosts", "+ /etc/networks")
+"""netbase, which Python depends on, writes them where they are not, and lets them be when it goes."""
 # A program of the tree, started where the lab starts the repository's. By exec, so that the daemon has this pid.
 _WRAPPER = """#!/bin/sh
 exec env -u DBUS_SYSTEM_BUS_ADDRESS PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot {root} /usr/bin/clatnm "$@"
