@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from clatnm.translators.estate import PATIENCE_S
 from tests.e2e import clat, flows
+from tests.e2e.outliving import (
+    ESTATE,
+    SECOND,
+    WAYS,
+    connect,
+    files,
+    joined_with,
+    ours,
+    packets,
+    restarted,
+    wait_entrusted,
+    ways,
+)
 from tests.e2e.streams import stream
 from tests.e2e.test_leaving import KERNELS_RULES
 from tests.e2e.test_right_moment import native_comes, native_goes
@@ -24,11 +34,8 @@ from tests.lab.poll import eventually
 
 __all__ = ["server"]
 
-SECOND = "2001:db8:64::/96"  # network A translates it as well
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
-ESTATE = "/run/clatnm/translators"
 NOBODY = 65534
-METRIC = 77
 BOUND_S = PATIENCE_S + 15.0
 
 _KNOCK = f"""
@@ -40,62 +47,6 @@ try:
 except PermissionError:
     print("refused")
 """
-
-
-def restarted(daemon: Daemon) -> None:
-    """As systemd does in a restart job."""
-    daemon.signal(signal.SIGUSR1)
-    assert daemon.wait() == 0, daemon.log()
-
-
-def killed(daemon: Daemon) -> None:
-    daemon.kill()
-
-
-WAYS: dict[str, Callable[[Daemon], None]] = {"restarted": restarted, "killed": killed}
-ways = pytest.mark.parametrize("leave", WAYS.values(), ids=WAYS)
-
-
-def connect(host: Host) -> None:
-    """Join A without clatnm."""
-    host.dad(False)
-    host.add_profile("netA", "up0")
-    host.up("netA")
-    eventually(host.has_ipv6, message="IPv6 in A")
-
-
-def joined_with(lab: Lab, backend: str) -> clat.Joined:
-    lab.host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
-    joined = clat.join(lab)
-    clat.ping(lab.host)
-    return joined
-
-
-def files(host: Host) -> set[str]:
-    """What the daemons have left in their directory."""
-    return {path.name for path in host.path(ESTATE).iterdir()}
-
-
-def wait_entrusted(host: Host, count: int = 1) -> None:
-    """Until so many translators could be adopted."""
-    eventually(lambda: sum(name.endswith(".memo") for name in files(host)) == count, message="it is written down")
-
-
-def ours(host: Host) -> list[str]:
-    """Command lines of the processes that belong to clatnm."""
-    lines = [Path(f"/proc/{pid}/cmdline") for pid in host.processes()]
-    told = []
-    for line in lines:
-        with contextlib.suppress(OSError):  # it has just ended
-            told.append(line.read_bytes().replace(b"\0", b" ").decode())
-    return [line for line in told if "-m clatnm." in line]
-
-
-def packets(daemon: Daemon) -> int:
-    """How many the translator of up0 has counted, both ways together."""
-    counters = clat.connection(daemon)["translator"]["counters"]
-    rows = [row for flow in ("ipv4_to_ipv6", "ipv6_to_ipv4") for row in counters[flow]["protocols"].values()]
-    return sum(row["packets"] for row in rows)
 
 
 @ways
@@ -206,134 +157,6 @@ def test_cleanup_ends_what_nobody_has_and_only_that(clean_lab: Lab) -> None:
     ]
     assert "clat-up0" not in clat.devices(host)
     assert files(host) == set()
-
-
-# What has changed while nobody watched
-
-
-def restart_after(joined: clat.Joined, change: Callable[[], object]) -> Daemon:
-    wait_entrusted(joined.host)
-    joined.daemon.kill()
-    change()
-    return joined.host.daemon("-v")
-
-
-def test_new_prefix_takes_over_and_old_connections_go_on(clean_lab: Lab) -> None:
-    joined = joined_with(clean_lab, "auto")
-    host = joined.host
-    with flows.download(host, clat.INET) as old:
-        old.further()
-        daemon = restart_after(joined, lambda: clean_lab.a.ra(pref64=[[SECOND, 600]], interval=1))
-
-        def moved() -> bool:
-            told = clat.connection(daemon)["translator"]
-            return (told["device"], told["prefix"]) == ("clat-up0", SECOND)
-
-        eventually(moved, timeout_s=20, message="the new prefix on the device's name")
-        clat.wait_on(daemon)
-        old.further()
-        assert flows.source_of_new(host, clat.INET) != old.source
-        old.end()
-
-
-def test_native_ipv4_that_came_meanwhile_takes_new_connections_only(clean_lab: Lab) -> None:
-    joined = joined_with(clean_lab, "auto")
-    host = joined.host
-    with flows.download(host, clat.INET) as flow:
-        flow.further()
-
-        daemon = restart_after(joined, lambda: native_comes(clean_lab))
-        clat.wait_off(daemon, "native-ipv4")
-        flow.further()
-        assert flows.source_of_new(host, clat.INET) == "192.168.1.77"
-        # Another one finds a translator that drains.
-        wait_entrusted(host)
-        daemon.kill()
-        daemon = host.daemon("-v")
-        clat.wait_off(daemon, "native-ipv4")
-        flow.further()
-        flow.end()
-    clat.wait_no_device(host, timeout_s=30)
-
-
-def test_network_that_was_left_meanwhile_ends_it(clean_lab: Lab) -> None:
-    joined = joined_with(clean_lab, "auto")
-    daemon = restart_after(joined, lambda: joined.host.down("netA"))
-    eventually(daemon.status, message="the daemon answers")
-    clat.wait_no_device(joined.host)
-    assert clat.translators(joined.host) == []
-
-
-def test_opted_out_meanwhile_ends_it(clean_lab: Lab) -> None:
-    joined = joined_with(clean_lab, "auto")
-    told = joined.host.path("/etc/clatnm/clatnm.conf")
-    daemon = restart_after(joined, lambda: told.write_text("[clatnm]\nmode = no\n"))
-    clat.wait_off(daemon, "opted-out")
-    clat.wait_no_device(joined.host)
-
-
-# What cannot be adopted
-
-
-def other_version(memo: str) -> str:
-    told = json.loads(memo)
-    told["version"] += 1
-    return json.dumps(told) + "\n"
-
-
-@pytest.mark.parametrize("spoil", [other_version, lambda memo: memo[:-20]], ids=["another-version", "damaged"])
-def test_what_is_not_understood_is_ended_and_another_one_started(clean_lab: Lab, spoil: Callable[[str], str]) -> None:
-    joined = joined_with(clean_lab, "auto")
-    host, pid = joined.host, clat.translator(joined.host)
-    wait_entrusted(host)
-    joined.daemon.kill()
-    spoiled(host, spoil)
-    daemon = host.daemon("-v")
-    clat.wait_on(daemon)
-    clat.ping(host)
-    assert clat.translator(host) != pid
-    assert "an earlier translator is ended" in daemon.log()
-    assert daemon.log().count("failed") == 0
-
-
-def other_programs(memo: str) -> str:
-    told = json.loads(memo)
-    told["programs"] = "of an earlier version"
-    return json.dumps(told) + "\n"
-
-
-def spoiled(host: Host, spoil: Callable[[str], str]) -> None:
-    """What was written down about the only translator is something else."""
-    (name,) = (name for name in files(host) if name.endswith(".memo"))
-    path = host.path(f"{ESTATE}/{name}")
-    path.write_text(spoil(path.read_text()))
-
-
-@pytest.mark.parametrize("backend", ["ebpf", "ebpf-clsact"])
-def test_programs_of_another_version_go_on_until_the_next_change(clean_lab: Lab, backend: str) -> None:
-    joined = joined_with(clean_lab, backend)
-    host, pid = joined.host, clat.translator(joined.host)
-    with flows.download(host, clat.INET) as flow:
-        flow.further()
-        counted = packets(joined.daemon)
-        wait_entrusted(host)
-        joined.daemon.kill()
-        spoiled(host, other_programs)
-        daemon = host.daemon("-v")
-        clat.wait_on(daemon)
-        flow.further()
-        assert packets(daemon) > counted
-        counted = packets(daemon)
-        host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\nmetric = {METRIC}\n")
-        daemon.signal(signal.SIGHUP)
-        eventually(lambda: clat.connection(daemon)["translator"]["metric"] == METRIC, message="another plan")
-        flow.further()
-        assert packets(daemon) > counted, "what the old ones have counted still counts"
-        wait_entrusted(host)
-        flow.end()
-    assert clat.translator(host) == pid
-    assert daemon.stop() == 0
-    assert "clat-up0" not in clat.devices(host)
 
 
 def test_other_users_do_not_get_in(clean_lab: Lab) -> None:
