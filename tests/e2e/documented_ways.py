@@ -107,6 +107,7 @@ _JOURNAL = "the lab has no journal; tests/e2e/test_journald.py has one"
 _MAKE = "it would run this very test, or take minutes; its target exists (tests/unit/test_docs.py), "
 _TEST = _MAKE + "and it is how all of this is run: Makefile"
 _INSTALL = "it changes the machine; tests/unit/test_packaging.py installs below another root, and"
+_RELEASE = "it takes minutes; tests/packaging has what it calls:"
 _OWN_CLAT = "it takes NetworkManager 1.58; tests/e2e/native/test_toggle_native_clat.py does it with one"
 _OPTION_108 = "it takes NetworkManager 1.52; tests/e2e/native/test_snippets_option_108.py does it with one"
 _USERS = "the lab has no systemd of a user's; tests/machines/jobs/desktop.py does it in whole machines"
@@ -127,6 +128,9 @@ NOT_RUN: Mapping[str, str] = {
     "make bench": _TEST,
     "make fuzz": _TEST,
     "make install": f"{_INSTALL} tests/machines/systemd_place.py the whole",
+    "make dist": f"{_RELEASE} test_dist.py",
+    "make packages": f"{_RELEASE} test_rpm.py and test_deb_build.py",
+    "dnf install ./dist/clatnm-0*.noarch.rpm": "there is no dnf here; tests/packaging/test_rpm.py has rpm install it",
     "systemctl enable --now clatnm": _GUESTS,
     "journalctl -u clatnm": _GUESTS,
     "journalctl -x -u clatnm": _JOURNAL,
