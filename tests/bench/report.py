@@ -291,7 +291,7 @@ By profiles (perf, strace, `python -X importtime`) of single loads:
   kernel's whole receive path within the `write`; a quarter to a third of the process's time is Python. Network cards
   and their drivers coalesce what they receive, so the case without is rare.
 - **tayga**: three system calls for each packet of the link's MTU, in either case: its device takes no larger ones.
-- **start**: more than two thirds are imports, half of these one library (pyroute2), while the translator process starts
+- **start**: more than half are imports, a third of these one library (pyroute2), while the translator process starts
   beside.
 - **RA to first reply**: the daemon has all imported already, and a process waits that is to be the translator. Half is
   the five requests to the kernel for device, address and routes; then packets flow. Hanging up a hook takes about 10 ms
