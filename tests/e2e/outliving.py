@@ -50,8 +50,11 @@ def joined_with(lab: Lab, backend: str) -> clat.Joined:
 
 
 def files(host: Host) -> set[str]:
-    """What the daemons have left in their directory."""
-    return {path.name for path in host.path(ESTATE).iterdir()}
+    """What the daemons have left in their directory, which the first one to leave something makes."""
+    try:
+        return {path.name for path in host.path(ESTATE).iterdir()}
+    except FileNotFoundError:
+        return set()
 
 
 def wait_entrusted(host: Host, count: int = 1) -> None:
