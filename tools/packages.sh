@@ -69,6 +69,7 @@ table='
     =pybuild-plugin-pyproject pybuild-plugin-pyproject - test
     apparmor_parser    apparmor           apparmor-parser   test
     checkmodule        checkpolicy        checkpolicy       test
+    semodule_package   semodule-utils     policycoreutils   test
     selinux-devel      selinux-policy-dev selinux-policy-devel test
     selinux-policy     selinux-policy-default selinux-policy-targeted test
     secilc             secilc             secilc            test
