@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines demo lab lint format bench fuzz trees install install-files uninstall purge dist packages clean
+.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines test-packages demo lab lint format bench fuzz trees install install-files uninstall purge dist packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -90,6 +90,11 @@ dist: ## source tarball, source distribution and wheel into dist/, the same byte
 	@tools/venv.sh
 	@.venv/bin/python tools/dist.py
 	@tools/give-back.sh
+
+test-packages: ## an rpm upgraded where systemd runs, and Debian's own tests by autopkgtest (root, some minutes)
+	@tools/packages.sh test
+	@tools/venv.sh
+	@.venv/bin/python -m pytest tests/packaging/rpm_upgraded.py tests/packaging/autopkgtests.py $(ARGS)
 
 packages: ## the same, and an rpm and a deb of it, into dist/
 	@tools/packages.sh test

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import time
@@ -21,13 +22,16 @@ from clatnm.caretaker import Caretaker
 from clatnm.clock import boottime
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.front import Front
+from clatnm.dbus.scopes import Group, Scopes
 from clatnm.dbus.suspend import Suspend
 from clatnm.errors import BusError, ConfigError
 from clatnm.explain import explanation, unfollowed
 from clatnm.explain_static import static_explanation
 from clatnm.firewall.firewalld import Firewalld
+from clatnm.firewall.memory import Memory
 from clatnm.hooks import Hooks
 from clatnm.journal import Journal
+from clatnm.kernel import who
 from clatnm.kernel.host import Host
 from clatnm.log import Message, about
 from clatnm.metrics import families
@@ -73,9 +77,10 @@ class Daemon:
         self._answering = False
         self._front = Front(self, changed=self._wake.set)
         self._suspend = Suspend(changed=self._wake.set, resumed=self._on_resume)
-        self._firewalld = Firewalld()
+        self._firewalld = Firewalld(Memory(estate.zones, who.name(os.getpid())) if estate else None)
         self._metrics = Listener(self._page)
-        self._caretaker = Caretaker()
+        self._caretaker = Caretaker(engaged=self._give_units, noted=estate.caretaker if estate else None)
+        self._scopes = Scopes()
         self._verdicts: tuple[Verdict, ...] = ()
         self._journal = Journal(wall_clock=time.time)
         self._looked_at = 0.0
@@ -110,6 +115,7 @@ class Daemon:
             reading.cancel()
             self._observer.close()
             self._suspend.close()
+            self._scopes.close()
             await self._end()
             await self._metrics.close()
             spare.close()
@@ -124,8 +130,11 @@ class Daemon:
     async def _begin(self) -> None:
         """Take over what an earlier daemon has left, and clean up after it."""
         if self._estate is not None:
-            for past, translator in await adopt_all(self._estate, self._backends):
-                self._supervisor.adopt(past, translator)
+            for past, translator in await adopt_all(self._host, self._estate, self._backends):
+                if translator is None:
+                    await self._supervisor.bury(past)
+                else:
+                    self._supervisor.adopt(past, translator)
         await clean_first(self._host)
 
     async def _end(self) -> None:
@@ -227,9 +236,12 @@ class Daemon:
         plans = (*wanted(awake), *untold)
         if any(self._backends[plan.backend].marks or not plan.offered for plan in plans):
             self._caretaker.engage()
+        elif plans and self._estate is not None:
+            self._caretaker.engage_soon()
         self._supervisor.apply(diff(world.running, plans))
         self._firewalld.want({run.plan.device: run.plan.interface for run in self._supervisor.running().values()})
         self._metrics.want(world.settings.metrics)
+        self._give_units()
         self._observer.probe(world, [verdict for verdict in awake if not verdict.uplink.static], now)
         if not self._supervisor.running():
             self._suspend.ready()
@@ -240,6 +252,19 @@ class Daemon:
             log.info("%s", each.text, extra=each.extra)
         if self._front.objects is not None:
             self._front.objects.publish(self.connections(), [each.text for each in news])
+
+    def _give_units(self) -> None:
+        """To the processes that outlive us, once they are at work."""
+        plans = {key: run.plan for key, run in self._supervisor.running().items()}
+        groups = [
+            Group(name=plan.device, description=status.title(plan), pids=pids)
+            for key, plan in plans.items()
+            if (pids := self._supervisor.pids(key))
+        ]
+        if self._caretaker.pid:
+            what = "Cleans up after a clatnm that was killed"
+            groups.append(Group(name="clatnm-caretaker", description=what, pids=(self._caretaker.pid,)))
+        self._scopes.want(groups)
 
     def _world(self, now: float) -> World:
         return replace(
@@ -276,6 +301,7 @@ class Daemon:
             await self._suspend.attach(bus)
             await self._observer.attach(bus)
             await self._firewalld.attach(bus)
+            self._scopes.attach(bus)
             await self._front.stay(bus)
         finally:
             self._front.close()
@@ -323,6 +349,16 @@ class Daemon:
             for verdict in self._verdicts
         ]
 
+    def _life(self, key: str, now: float) -> dict[str, Any]:
+        """What `status` says of a translator's process."""
+        pid, began = next(iter(self._supervisor.pids(key)), None), self._supervisor.began(key)
+        return {
+            "start_ms": round(self._supervisor.start_ms(key), 1),
+            "pid": pid,
+            "unit": (self._scopes.unit(pid) if pid else "") or None,
+            "up_s": None if began is None else max(0, round(now - began)),
+        }
+
     async def _page(self) -> str:
         return families.as_text(json.loads(await self.status()))
 
@@ -338,7 +374,7 @@ class Daemon:
             told = status.connection(verdict, run, retries.get(owner), counters=counters, now=now)
             told["totals"] = self._supervisor.totals(owner)
             if run is not None:
-                told["translator"]["start_ms"] = round(self._supervisor.start_ms(run.plan.key), 1)
+                told["translator"] |= self._life(run.plan.key, now)
             (statics if verdict.uplink.static else connections).append(told)
         adverts = {"heard": self._observer.adverts.heard, "dropped": self._observer.adverts.dropped}
         return json.dumps(

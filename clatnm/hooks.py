@@ -44,34 +44,39 @@ class Hooks:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._down: dict[str, str] = {}
+        self._down: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._running: set[int] = set()
         self._hurried = False
 
     async def up(self, plan: Plan) -> str:
         """The translator is there: what went wrong, then it is not to stay; "" if nothing did."""
-        scripts = scripts_of(plan, self._settings())
-        error = await self._run(scripts.up, plan, coming=True) if scripts.up else ""
+        settings = self._settings()
+        scripts, told = scripts_of(plan, settings), environment(plan, settings.of(plan.uuid))
+        error = await self._run(scripts.up, told, coming=True) if scripts.up else ""
         if not error and scripts.down:
-            self._down[plan.key] = scripts.down
+            self._down[plan.key] = scripts.down, told
         return f"script-up: {error}" if error else ""
 
     async def down(self, plan: Plan) -> None:
-        """It is gone. What goes wrong now is a warning."""
-        path = self._down.pop(plan.key, "")
-        error = await self._run(path, plan, coming=False) if path else ""
+        """It is gone. What goes wrong now is a warning.
+
+        The script is told what `script-up` was, to undo that, whatever has changed since. Only the device's name is the
+        last one: its first one may be another translator's by now.
+        """
+        path, told = self._down.pop(plan.key, ("", {}))
+        error = await self._run(path, {**told, "clat_dev": plan.device}, coming=False) if path else ""
         if error:
-            told = about(Message.SCRIPT_FAILED, connection=plan.uuid, uplink=plan.interface, error=error)
-            log.warning("%s: script-down: %s", plan.owner, error, extra=told)
+            extra = about(Message.SCRIPT_FAILED, connection=plan.uuid, uplink=plan.interface, error=error)
+            log.warning("%s: script-down: %s", plan.owner, error, extra=extra)
 
-    def down_of(self, plan: Plan) -> str:
-        """What is to be run when it is gone; "" for nothing."""
-        return self._down.get(plan.key, "")
+    def down_of(self, plan: Plan) -> tuple[str, Mapping[str, str]]:
+        """What is to be run when it is gone, "" for nothing, and its environment."""
+        return self._down.get(plan.key, ("", {}))
 
-    def inherit(self, plan: Plan, script_down: str) -> None:
-        """It is there since before us, with this to be run in the end."""
-        if script_down:
-            self._down[plan.key] = script_down
+    def inherit(self, plan: Plan, script_down: str, told: Mapping[str, str]) -> None:
+        """It is there since before us, with this to be run in the end, in this environment."""
+        if script_down:  # a daemon of an older version has written no environment
+            self._down[plan.key] = script_down, told or environment(plan, self._settings().of(plan.uuid))
 
     def hurry(self) -> None:
         """The daemon ends: nobody waits for what a translator needs to come."""
@@ -79,14 +84,14 @@ class Hooks:
         for pid in self._running:
             _end(pid)
 
-    async def _run(self, path: str, plan: Plan, *, coming: bool) -> str:
+    async def _run(self, path: str, told: Mapping[str, str], *, coming: bool) -> str:
         """What went wrong; "" when it ended with status 0."""
         fault = unfit(path)
         if fault:
             return fault
         if coming and self._hurried:
             return "the daemon ends"
-        settings, patience_s = self._settings(), UP_S if coming else DOWN_S
+        patience_s = UP_S if coming else DOWN_S
         try:
             process = await asyncio.create_subprocess_exec(
                 path,
@@ -94,7 +99,7 @@ class Hooks:
                 stdout=2,  # to the journal, as everything that this process says
                 start_new_session=True,
                 cwd="/",
-                env=environment(plan, settings.of(plan.uuid)),
+                env=told,
             )
         except (OSError, ValueError) as error:
             return f"{path}: {error.strerror if isinstance(error, OSError) else error}"

@@ -8,7 +8,8 @@ with the machine what it says. So it is kept where nobody else writes, and never
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from clatnm import trace
 from clatnm.errors import ParseError
@@ -28,6 +29,8 @@ class Past:
     withdrawn_at: float | None = None
     script_down: str = ""
     """What is to be run in the end."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What `script_up` was told, and `script_down` will be."""
     collisions: int = 0
     """How many addresses of this connection were somebody else's: the next one depends on it."""
 
@@ -47,6 +50,10 @@ class Memo:
     """Which eBPF programs these are."""
     clsact: bool = False
     """The uplink had no clsact before."""
+    process: str = ""
+    """The translator's, as `kernel.who` names it: one that hangs is ended by this name alone."""
+    daemon: str = ""
+    """Who wrote this: as long as that one lives, nobody else touches the translator."""
 
 
 def to_bytes(memo: Memo) -> bytes:

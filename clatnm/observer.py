@@ -26,7 +26,7 @@ from clatnm.discovery.turns import Turns
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor, Netlink
+from clatnm.kernel.netlink import Monitor
 from clatnm.kernel.steady import PATIENCE_S, Steady
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, Ways, World
 from clatnm.policy.prefixes import asks_dns, to_probe
@@ -233,16 +233,15 @@ class Observer:
             log.debug("%s", error)
             self._users = dict.fromkeys(draining, 1)  # somebody may; the drain has an end in any case
 
-    def _read_kernel(self, kernel: Netlink) -> tuple[dict[str, Link], Ways]:
-        """The links, and the ways out where there are VPNs: whoever has none is not kept waiting for those."""
-        links = kernel.links()
-        there = World(links=links, uplinks=self._manager.uplinks())
-        return links, kernel.ways(links) if interfaces(there) & links.keys() else Ways()
-
     async def _read_links(self) -> None:
         self._links_stale = False
         try:
-            read, self._ways = await self._host.do(self._read_kernel)
+            read = await self._host.do(lambda kernel: kernel.links())
+            # Whoever has no VPN is not kept waiting for this. What managers tell is looked at here, and not in the
+            # kernel's thread: it changes with each signal.
+            there = World(links=read, uplinks=self._manager.uplinks())
+            vpns = interfaces(there) & read.keys()
+            self._ways = await self._host.do(lambda kernel: kernel.ways(read)) if vpns else Ways()
         except HostError as error:
             # A dump that the kernel had to interrupt, most likely: what we know stays until the next try.
             log.debug("%s", error)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from clatnm.model import STATIC_OWNER, Reason, Relay, Retry, Running, RunState, Verdict
+from clatnm.model import STATIC_OWNER, Plan, Reason, Relay, Retry, Running, RunState, Verdict
 
 EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NOT_AN_UPLINK: "traffic of this connection goes through another one",
@@ -61,6 +61,11 @@ def state_of(run: Running | None) -> str:
     if run is None:
         return "off"
     return "draining" if run.state is RunState.ON and not run.plan.offered else str(run.state)
+
+
+def title(plan: Plan) -> str:
+    """A translator in a line of somebody else's, as `systemctl status` has it."""
+    return f"Translator {plan.owner} on {plan.interface}" if plan.static else f"IPv4 on {plan.interface} by CLAT"
 
 
 def log_line(verdict: Verdict, run: Running | None, *, start_ms: float) -> str:
@@ -179,6 +184,8 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
         lines.append(
             f"  device    {translator['device']}, {translator['backend']}, {mtu}, {_route(translator['metric'])}"
         )
+        if translator.get("pid"):
+            lines.append(_process_line(translator))
         if "relay" in translator:
             lines.append(_relay_line(translator["relay"]))
         lines.extend(_counter_lines(translator["counters"]))
@@ -191,6 +198,20 @@ def _connection_text(told: Mapping[str, Any], *, of: str) -> str:
 
 def _route(metric: int | None) -> str:
     return "no default route" if metric is None else f"metric {metric}"
+
+
+def _process_line(translator: Mapping[str, Any]) -> str:
+    """`  process   4711, for 12 min, clat-wlan0.scope`."""
+    unit = f", {translator['unit']}" if translator["unit"] else ""
+    return f"  process   {translator['pid']}, for {_span(translator['up_s'] or 0)}{unit}"
+
+
+def _span(seconds: int) -> str:
+    """Some time for people, never more than there was: `59 s`, `12 min`, `26 h`, `2 d`."""
+    for unit, size, many in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * many:
+            return f"{seconds // size} {unit}"
+    return f"{seconds // 86400} d"
 
 
 def _relay_line(relay: Mapping[str, Any]) -> str:

@@ -80,6 +80,16 @@ class Supervisor:
         run = self._runs.get(key)
         return run.start_ms if run else 0.0
 
+    def began(self, key: str) -> float | None:
+        """Since when it has been translating, in CLOCK_BOOTTIME seconds; None while it does not."""
+        run = self._runs.get(key)
+        return run.began if run and run.translator else None
+
+    def pids(self, key: str) -> tuple[int, ...]:
+        """The processes of a translator that is up, that with its device first; none while it is not."""
+        run = self._runs.get(key)
+        return run.translator.pids if run and run.translator else ()
+
     def totals(self, owner: str) -> dict[str, int]:
         """How often a translator of this owner came up, and failed, since we began."""
         return dict(self._totals.get(owner) or {"starts": 0, "failures": 0})
@@ -136,11 +146,20 @@ class Supervisor:
         plan, now = past.plan, self._clock()
         run = _Run(plan, RunState.ON, past.began, translator, past.start_ms, past.withdrawn_at, adopted_at=now)
         self._runs[plan.key] = run
-        self._hooks.inherit(plan, past.script_down)
-        if past.collisions:
-            self.retries[plan.owner] = Retry(failures=0, error="", not_before=now, collisions=past.collisions)
+        self._inherit(past)
         self._spawn(self._watch(run, translator))
         self._spawn(self._entrust(run))
+
+    async def bury(self, past: Past) -> None:
+        """It was an earlier daemon's, and ended when nobody was there to do what is to be done then."""
+        self._inherit(past)
+        await self._finish(past.plan)
+
+    def _inherit(self, past: Past) -> None:
+        plan = past.plan
+        self._hooks.inherit(plan, past.script_down, past.environment)
+        if past.collisions:
+            self.retries[plan.owner] = Retry(failures=0, error="", not_before=self._clock(), collisions=past.collisions)
 
     async def leave_all(self) -> None:
         """Let every translator go on that can without us, and end the others. Nothing is to be asked of us any more."""
@@ -158,12 +177,14 @@ class Supervisor:
         if self._estate is None or run.translator is None:
             return False
         known = self.retries.get(run.plan.owner)
+        script_down, environment = self._hooks.down_of(run.plan)
         past = Past(
             plan=run.plan,
             began=run.began,
             start_ms=run.start_ms,
             withdrawn_at=run.withdrawn_at,
-            script_down=self._hooks.down_of(run.plan),
+            script_down=script_down,
+            environment=environment,
             collisions=known.collisions if known else 0,
         )
         try:

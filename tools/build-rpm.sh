@@ -12,17 +12,15 @@ python=$PWD/.venv/bin/python
 
 command -v rpmbuild >/dev/null || { echo "error: rpmbuild is not installed (package rpm, on Fedora rpm-build)" >&2 && exit 1; }
 # Always the same place, for one build after the other: a source rpm tells where it was built, and each rpm which source
-# rpm it came from.
+# rpm it came from. It goes with the build, so what they wait for is a lock on the directory around it.
 work=/tmp/clatnm-rpm
-mkdir -m 700 "$work" 2>/dev/null || true
-if [ ! -O "$work" ] || [ -L "$work" ]; then
-    echo "error: $work is somebody else's" >&2
-    exit 1
-fi
-exec 9>"$work/.lock"
+exec 9</tmp
 flock 9
-trap 'rm -rf "$work"/*' EXIT
-rm -rf "${work:?}"/*
+if [ -O "$work" ] && [ ! -L "$work" ]; then # of a build that was killed
+    rm -rf "$work"
+fi
+mkdir -m 700 "$work" 2>/dev/null || { echo "error: $work is somebody else's (remove it)" >&2 && exit 1; }
+trap 'rm -rf "$work"' EXIT
 sources=${SOURCES-}
 if [ -z "$sources" ]; then
     sources=$work/sources
@@ -35,7 +33,8 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$("$python" -c \
     'import sys, tarfile; print(int(tarfile.open(sys.argv[1]).next().mtime))' "$tarball")}
 export SOURCE_DATE_EPOCH
 
-options=(--define "_topdir $work/top" --define "_sourcedir $(realpath "$sources")")
+# A build that fails leaves the script that failed.
+options=(--define "_topdir $work/top" --define "_tmppath $work" --define "_sourcedir $(realpath "$sources")")
 if [ -z "$(rpm --eval '%{?pyproject_wheel}')" ]; then
     # Debian's packages are not in rpm's database, so none that the spec asks for seems to be there.
     [ -e /usr/share/selinux/devel/Makefile ] || options+=(--without selinux)

@@ -74,6 +74,7 @@ table='
     selinux-policy     selinux-policy-default selinux-policy-targeted test
     secilc             secilc             secilc            test
     sesearch           setools            setools-console   test
+    iptables-legacy    iptables           iptables-legacy   test
 '
 
 say() { printf '%s\n' "packages: $*"; }

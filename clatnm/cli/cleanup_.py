@@ -19,11 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from clatnm.kernel.netlink import Netlink
     from clatnm.status import printable
-    from clatnm.translators.adoption import end_orphans
-    from clatnm.translators.estate import Estate
     from clatnm.translators.leftovers import cleanup
 
-    ended = [] if arguments.gone else asyncio.run(end_orphans(Estate()))
+    ended = [] if arguments.gone else asyncio.run(_end_orphans())
     for what in ended:
         print(printable(f"ended {what}, which no daemon had"))
     with Netlink() as kernel:
@@ -33,3 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not found and not ended:
         print("nothing to clean up")
     return EXIT_OK if found or ended else EXIT_NOTHING_TO_DO
+
+
+async def _end_orphans() -> list[str]:
+    from clatnm.kernel.host import Host
+    from clatnm.translators.adoption import end_orphans
+    from clatnm.translators.estate import Estate
+
+    host = Host()
+    try:
+        return await end_orphans(host, Estate())
+    finally:
+        await host.close()

@@ -26,3 +26,7 @@ POLKIT_AUTHORITY = "org.freedesktop.PolicyKit1.Authority"
 LOGIN1 = "org.freedesktop.login1"
 LOGIN1_PATH = "/org/freedesktop/login1"
 LOGIN1_MANAGER = "org.freedesktop.login1.Manager"
+
+SYSTEMD1 = "org.freedesktop.systemd1"
+SYSTEMD1_PATH = "/org/freedesktop/systemd1"
+SYSTEMD1_MANAGER = "org.freedesktop.systemd1.Manager"

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError
+from clatnm.firewall.memory import Memory
 from clatnm.log import Message, about
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,16 @@ _FAREWELL_S = 2.0
 
 
 class Firewalld:
-    """Follows firewalld over a bus, and keeps what it was last told to `want`. A failure is one warning."""
+    """Follows firewalld over a bus, and keeps what it was last told to `want`. A failure is one warning.
 
-    def __init__(self) -> None:
-        self._wanted: Mapping[str, str] = {}
+    `memory`: what an earlier daemon has put into zones, and where we write that down.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory
+        self._inherited = memory is None
+        self._wanted: Mapping[str, str] | None = None
+        """None: nobody has told yet, so everything stays as it is."""
         self._placed: dict[str, str] = {}
         self._bus: Bus | None = None
         self._owner = ""
@@ -46,6 +53,10 @@ class Firewalld:
         self._bus, self._owner = bus, ""
         bus.on_signal(self._hear)
         self._owner = await bus.follow(NAME)
+        if self._memory is not None and not self._inherited:
+            self._inherited = True
+            self._placed = self._memory.read() if self._owner else {}
+            self._remember()
         self._look_again()
 
     def want(self, devices: Mapping[str, str]) -> None:
@@ -75,8 +86,9 @@ class Firewalld:
             case "NameOwnerChanged", (str(name), _, str(owner)) if name == NAME:
                 self._owner = owner
                 self._placed.clear()  # it begins with what is stored
+                self._remember()
             case "ZoneOfInterfaceChanged" | "InterfaceAdded" | "InterfaceRemoved", (_, str(interface)):
-                if message.sender != self._owner or interface not in self._wanted.values():
+                if message.sender != self._owner or interface not in (self._wanted or {}).values():
                     return
             # Devices mostly stay where they are in a reload.
             case "Reloaded" | "DefaultZoneChanged", _ if message.sender == self._owner:
@@ -103,7 +115,7 @@ class Firewalld:
     async def _reconcile(self) -> bool:
         """One round; False: it failed, and is worth another try."""
         bus, wanted = self._bus, self._wanted
-        if bus is None or not self._owner:
+        if bus is None or wanted is None or not self._owner:
             return True
         try:
             # All of them now: should firewalld end meanwhile, they are forgotten.
@@ -133,6 +145,7 @@ class Firewalld:
             await self._leave(bus, device, own)
             return
         self._placed[device] = zone  # before it is: should we end meanwhile, it has to leave
+        self._remember()
         if zone == own:  # since an earlier daemon, which was killed
             return
         await self._ask(bus, "changeZoneOfInterface", zone, device)
@@ -144,6 +157,11 @@ class Firewalld:
         if await self._zone(bus, device) == zone and not await self._stored_zone(bus, device):
             await self._ask(bus, "removeInterface", zone, device)
         self._placed.pop(device, None)
+        self._remember()
+
+    def _remember(self) -> None:
+        if self._memory is not None:
+            self._memory.write(self._placed)
 
     async def _zone(self, bus: Bus, interface: str) -> str:
         """Its zone at run time; "" for none, which is the default zone."""
@@ -165,6 +183,18 @@ class Firewalld:
             destination=NAME, path=PATH, interface=ZONE, member=member, signature="s" * len(words), body=words
         )
         return _word(answer)
+
+
+async def release(zones: Mapping[str, str]) -> None:
+    """Take these devices, which are gone, out of the zones that they were put into. BusError."""
+    bus = await Bus.connect()
+    try:
+        left = Firewalld()
+        left._placed = dict(zones)
+        await left.attach(bus)
+        await left.close()
+    finally:
+        bus.close()
 
 
 def _word(answer: list[Any]) -> str:

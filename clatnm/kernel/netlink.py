@@ -157,6 +157,17 @@ class Netlink:
         with reported(f"cannot remove {address}", gone_is_fine=True):
             self._ip.addr("del", index=index, address=str(address), prefixlen=32)
 
+    def remove_tun(self, index: int) -> bool:
+        """Take a device of ours away from the process that holds it, with its addresses, routes and hooks. HostError.
+
+        False: there is none, or one of another kind.
+        """
+        if not any(link.index == index and link.kind == "tun" for link in self.links().values()):
+            return False
+        with reported("cannot remove the device", gone_is_fine=True):
+            self._ip.link("del", index=index)
+        return True
+
     def add_default_route(self, index: int, route: Ipv4Default) -> None:
         """A new IPv4 default route into our device. HostError, also when any route of this metric exists."""
         with reported("cannot add the IPv4 default route"):

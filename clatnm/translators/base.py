@@ -31,6 +31,10 @@ class Ended:
 class Translator(Protocol):
     """A running translator. Whatever ends it, nothing of it stays on the machine."""
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its processes, that with the device first; the same ones until its end."""
+
     async def update(self, plan: Plan) -> None:
         """Apply a plan for which `same_translator` holds, without losing packets. HostError, TranslatorError."""
 

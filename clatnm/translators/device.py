@@ -190,6 +190,10 @@ class DeviceTranslator:
         self._will = will or Will(index)
         self._changing = self._closed = False
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self._worker.pid,)
+
     async def update(self, plan: Plan) -> None:
         # Should we end half-way, nobody could tell what there is.
         self._changing = True
@@ -204,8 +208,10 @@ class DeviceTranslator:
 
     async def entrust(self, estate: Estate, past: Past) -> bool:
         held = Held() if self._fast_path is None else await self._fast_path.held()
-        # With another program behind it, it ends with that one, which ends with us.
-        if self._relayed or self._changing or self._closed or past.plan != self._plan:
+        if self._changing or self._closed or past.plan != self._plan:
+            return False
+        if self._relayed:  # it ends with the other program, which ends with us
+            self._will.note(estate, self._worker, past)
             return False
         self._will.make(estate, self._worker, held, past)
         return True

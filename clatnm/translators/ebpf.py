@@ -9,7 +9,6 @@ import os
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from clatnm import bpf
 from clatnm.errors import HostError
 from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel import tun
@@ -18,7 +17,7 @@ from clatnm.kernel.host import Host
 from clatnm.memo import Memo
 from clatnm.model import Plan
 from clatnm.proto.nat64 import WELL_KNOWN
-from clatnm.translators import bringup, device
+from clatnm.translators import bringup, device, hooks
 from clatnm.translators.estate import Estate
 from clatnm.translators.hooks import DEVICE_INGRESS, ClsactHooks, TcxHooks, config
 from clatnm.translators.orphan import Orphan
@@ -82,7 +81,7 @@ class ClsactBackend:
 @functools.lru_cache(maxsize=1)
 def _fault() -> str:
     """Why the programs cannot be used on this machine; found by trying, once a process."""
-    table = bpf.table()
+    table = hooks.programs()
     if table is None:
         return "this copy was built without clang"
     if not os.access(tun.DEVICE, os.R_OK | os.W_OK):
@@ -98,7 +97,7 @@ def _fault() -> str:
 @functools.lru_cache(maxsize=1)
 def _tcx_fault() -> str:
     """Why they cannot hang on tcx links, if they can be used at all."""
-    table = bpf.table()
+    table = hooks.programs()
     assert table is not None
     try:
         loaded = Loaded(table, config(_EXAMPLE, 0), names=(DEVICE_INGRESS,))

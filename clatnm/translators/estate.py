@@ -44,8 +44,7 @@ class Estate:
         """A socket on which a translator's process can be reached. HostError."""
         door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory.chmod(0o700)
+            self._make()
             self.remove(index)
             door.bind(str(self.door(index)))
             door.listen()
@@ -54,6 +53,16 @@ class Estate:
             what = f"cannot listen in {self._directory}: {os.strerror(error.errno or 0)}"
             raise HostError(what, errno=error.errno or 0) from error
         return door
+
+    @property
+    def zones(self) -> Path:
+        """Where it is written down which devices are in which zones of a firewall."""
+        return self._directory / "zones"
+
+    @property
+    def caretaker(self) -> Path:
+        """Where it is written down which process cleans up after its daemon."""
+        return self._directory.parent / "caretaker"
 
     def door(self, index: int) -> Path:
         """Where that socket is."""
@@ -64,6 +73,7 @@ class Estate:
         path = self._memo(told.index)
         fresh = path.with_suffix(".new")
         try:
+            self._make()
             fresh.write_bytes(memo.to_bytes(told))
             fresh.chmod(0o600)
             fresh.replace(path)
@@ -96,6 +106,10 @@ class Estate:
         except OSError:
             return []
         return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def _make(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
 
     def _memo(self, index: int) -> Path:
         return self._directory / f"{index}{_MEMO}"

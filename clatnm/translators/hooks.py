@@ -150,7 +150,7 @@ class Hooks(abc.ABC):
             raise TranslatorError("the counters of the hooks did not come")
 
     def _load(self, plan: Plan, *, keep: Loaded | None) -> Loaded:
-        table = bpf.table()
+        table = programs()
         if table is None:
             raise HostError("the fast path was not built", errno=errno.ENOENT)
         names = tuple(name for name, _, _ in self._places(plan))
@@ -285,9 +285,16 @@ class ClsactHooks(Hooks):
 
 
 @functools.lru_cache(maxsize=1)
+def programs() -> bpf.Table | None:
+    """As they were at first: an upgrade puts others in their place, which are made for its own code, and may take its
+    time until it restarts ours."""
+    return bpf.table()
+
+
+@functools.lru_cache(maxsize=1)
 def fingerprint() -> str:
     """Tells these programs and their maps from those of another version."""
-    table = bpf.table()
+    table = programs()
     if table is None:
         return ""
     told = repr((sorted(table.programs.items()), sorted(table.maps.items()), table.config_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 
-from clatnm.errors import HostError
+from clatnm.errors import HostError, ParseError
 from clatnm.kernel import clsact
 from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
@@ -26,11 +26,21 @@ def cleanup(kernel: Netlink) -> list[str]:
 
 
 def forget_gone(kernel: Netlink, estate: Estate) -> None:
-    """Remove what was written down about translators whose device is gone. HostError."""
+    """Remove what was written down about translators whose device is gone. HostError.
+
+    What is to be run in the end stays, for the next daemon to do it.
+    """
     there = {link.index for link in kernel.links().values()}
     for index in estate.indexes():
-        if index not in there:
+        if index not in there and not _has_a_last_wish(estate, index):
             estate.remove(index)
+
+
+def _has_a_last_wish(estate: Estate, index: int) -> bool:
+    try:
+        return bool(estate.read(index).past.script_down)
+    except ParseError:
+        return False
 
 
 async def clean_first(host: Host) -> None:

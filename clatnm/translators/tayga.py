@@ -150,6 +150,10 @@ class TaygaTranslator:
         self._plan = plan
         self._end = asyncio.ensure_future(self._watch())
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (*self._device.pids, self._tayga.pid)
+
     async def update(self, plan: Plan) -> None:
         told = (plan.prefix, plan.clat_v6, plan.relay)
         if told != (self._plan.prefix, self._plan.clat_v6, self._plan.relay):
@@ -168,7 +172,7 @@ class TaygaTranslator:
         return await asyncio.shield(self._end)
 
     async def entrust(self, estate: Estate, past: Past) -> bool:
-        return False
+        return await self._device.entrust(estate, past)
 
     async def _watch(self) -> Ended:
         ours, its = asyncio.ensure_future(self._device.ended()), asyncio.ensure_future(self._tayga.ended())

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 
+from clatnm.kernel import who
 from clatnm.kernel.guard import alarm
 from clatnm.memo import Memo, Past
 from clatnm.model import Plan
@@ -43,6 +45,10 @@ class Will:
         """From now on it goes on without us for a while, and a successor finds it. HostError, TranslatorError."""
         self._estate = estate
         plan = past.plan
+        process = who.name(worker.pid)  # before `keep`, which the dead refuse: then it is no other one's number
+        if self._door is not None and not estate.door(self._index).exists():  # somebody has removed it
+            self._door.close()
+            self._door = None
         if self._door is None:
             self._door = estate.open(self._index)
         if self._alarm is None and exclusive(plan):
@@ -62,8 +68,18 @@ class Will:
             held=tuple(held.descriptors),
             programs=held.programs,
             clsact=held.clsact,
+            process=process,
         )
-        estate.write(told)
+        self._write(told)
+
+    def note(self, estate: Estate, worker: WorkerProcess, past: Past) -> None:
+        """It ends when we do. What is to be run then, and whom to end should it hang, a successor finds. HostError."""
+        self._estate = estate
+        self._write(Memo(version=wire.VERSION, past=past, index=self._index, process=who.name(worker.pid)))
+
+    def _write(self, told: Memo) -> None:
+        assert self._estate is not None
+        self._estate.write(replace(told, daemon=who.name(os.getpid())))
 
     def withdraw(self) -> None:
         """It is about to change: what was written holds no more."""

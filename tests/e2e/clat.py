@@ -11,6 +11,7 @@ from typing import Any
 from tests.lab.daemon import Daemon
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 
 INET = "198.51.100.10"
@@ -89,7 +90,7 @@ def wait_no_device(host: Host, interface: str = "up0", *, timeout_s: float = 20.
     )
 
 
-def devices(host: Host) -> set[str]:
+def devices(host: Namespace) -> set[str]:
     """Names of the network devices."""
     return {link["ifname"] for link in host.ip_json("link")}
 
@@ -154,30 +155,30 @@ def has_moved(daemon: Daemon) -> bool:
     return bool(told["state"] == "on" and told["translator"]["clat_v6"].startswith("2001:db8:a:1:"))
 
 
-def translators(host: Host) -> list[int]:
+def translators(host: Namespace) -> list[int]:
     """Pids of the translator processes: of those that have a device."""
     return [pid for pid in _workers(host) if _has_device(pid)]
 
 
-def spares(host: Host) -> list[int]:
+def spares(host: Namespace) -> list[int]:
     """Pids of the processes that wait to become a translator."""
     return [pid for pid in _workers(host) if not _has_device(pid)]
 
 
-def translator(host: Host) -> int:
+def translator(host: Namespace) -> int:
     """Pid of the only translator process; AssertionError while there is none or more."""
     pids = translators(host)
     assert len(pids) == 1, pids
     return pids[0]
 
 
-def _workers(host: Host) -> list[int]:
+def _workers(host: Namespace) -> list[int]:
     return [pid for pid in host.processes() if b"clatnm.worker" in _command(pid)]
 
 
 def _has_device(pid: int) -> bool:
     try:
-        return any(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
+        return any(os.readlink(link).endswith("/net/tun") for link in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:  # it has just ended
         return False
 

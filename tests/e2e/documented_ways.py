@@ -118,6 +118,7 @@ NOT_RUN: Mapping[str, str] = {
     "make help": _TEST,
     "make test ARGS='tests/unit/policy -x'": _TEST,
     "make test-machines": _TEST,
+    "make test-packages": _TEST,
     "make test-nm-matrix": _TEST,
     "make test-networkd-matrix": _TEST,
     "make test-clatd": _TEST,

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
@@ -19,27 +20,33 @@ from tests.e2e.datapath.rig import Within
 from tests.lab import inet
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 
 PIECE_BYTES, PAUSE_S = 16 << 10, 0.005
 SIZE_BYTES = 128 << 20
 CLAT_ADDRESSES = IPv4Network("192.0.0.0/29")
 _IPV4 = 0x0800
+_KEPT = 4  # pieces in the socket: with more, what has come long ago would pass for what comes
 
 
 class Download:
     """One TCP connection; it moves at a walk, until `end` is called."""
 
-    def __init__(self, host: Host, address: str) -> None:
+    def __init__(self, host: Namespace, address: str, *, pause_s: float = PAUSE_S) -> None:
         self.done = 0
         self.source = ""
+        self.longest_s = 0.0
+        """The longest time in which nothing came, but for what the socket had kept: few pieces."""
+        self._pause_s = pause_s
         self._over = threading.Event()
         self._threads = ThreadPoolExecutor(max_workers=1)
         self._result = self._threads.submit(self._run, host, address)
 
-    def _run(self, host: Host, address: str) -> None:
+    def _run(self, host: Namespace, address: str) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with Within.of(host).sock(family, socket.SOCK_STREAM, timeout_s=15) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KEPT * PIECE_BYTES)
             sock.connect((address, inet.WEB_PORT))
             self.source = sock.getsockname()[0]
             web = http.client.HTTPConnection(address)
@@ -47,11 +54,17 @@ class Download:
             web.request("GET", f"/bytes/{SIZE_BYTES}")
             answer = web.getresponse()
             digest = hashlib.sha256()
-            while piece := answer.read(PIECE_BYTES):
+            while piece := self._read(answer):
                 digest.update(piece)
                 self.done += len(piece)
-                self._over.wait(PAUSE_S)
+                self._over.wait(self._pause_s)
             assert (self.done, digest.hexdigest()) == (SIZE_BYTES, answer.headers["X-Sha256"])
+
+    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+        began = time.monotonic()
+        piece = answer.read(PIECE_BYTES)
+        self.longest_s = max(self.longest_s, time.monotonic() - began)
+        return piece
 
     def further(self, count: int = 1 << 20, *, timeout_s: float = 10.0) -> None:
         """Wait until so many more bytes have come."""
@@ -71,9 +84,9 @@ class Download:
 
 
 @contextlib.contextmanager
-def download(host: Host, address: str) -> Iterator[Download]:
-    """A download that is under way."""
-    with contextlib.closing(Download(host, address)) as flow:
+def download(host: Namespace, address: str, *, pause_s: float = PAUSE_S) -> Iterator[Download]:
+    """A download that is under way; a pause between two pieces makes it last."""
+    with contextlib.closing(Download(host, address, pause_s=pause_s)) as flow:
         eventually(lambda: flow.done, message=f"the download from {address} begins")
         yield flow
 

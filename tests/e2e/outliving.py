@@ -72,6 +72,19 @@ def ours(host: Host) -> list[str]:
     return [line for line in told if "-m clatnm." in line]
 
 
+def caretakers(host: Host) -> list[str]:
+    """Those of them who wait for a daemon's end."""
+    return [line for line in ours(host) if "-m clatnm.caretaker" in line]
+
+
+def at_hand(host: Host) -> int:
+    """How many processes a daemon has that may have been started already, or not yet: one descriptor each. The next
+    translator's and the caretaker; AssertionError when there are two of a kind."""
+    kinds = clat.spares(host), caretakers(host)
+    assert all(len(kind) <= 1 for kind in kinds), kinds
+    return sum(map(len, kinds))
+
+
 def packets(daemon: Daemon) -> int:
     """How many the translator of up0 has counted, both ways together."""
     counters = clat.connection(daemon)["translator"]["counters"]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from tests.e2e.datapath.rig import Within
-from tests.lab.host import Host
+from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 
 ECHO_PORT = 9999
@@ -22,7 +22,7 @@ _NUMBER = struct.Struct("!I")
 class Stream:
     """From one source port to the echo service, a datagram each 10 ms."""
 
-    def __init__(self, host: Host, address: str) -> None:
+    def __init__(self, host: Namespace, address: str) -> None:
         self.refused = 0
         self.longest_s = 0.0
         """The longest time in which nothing came back."""
@@ -72,7 +72,7 @@ class Stream:
 
 
 @contextlib.contextmanager
-def stream(host: Host, address: str) -> Iterator[Stream]:
+def stream(host: Namespace, address: str) -> Iterator[Stream]:
     """Datagrams that are under way."""
     with contextlib.closing(Stream(host, address)) as flow:
         flow.further(1)

@@ -3,17 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from clatnm.kernel import who
 from tests.e2e import clat, inbound
 from tests.e2e.clat import Joined
+from tests.e2e.outliving import files, wait_entrusted, ways
+from tests.lab.daemon import Daemon
 from tests.lab.firewalld import Firewalld
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 
 DEVICE, UPLINK = "clat-up0", "up0"
+AT_ONCE = """
+import sys
+from clatnm import caretaker
+from clatnm.translators import estate
+estate.PATIENCE_S = 0
+caretaker._SLACK_S = 0
+caretaker._clean_after(sys.argv[1])
+"""
 
 
 @pytest.fixture
@@ -69,6 +82,59 @@ def test_device_is_where_its_uplink_is(joined: Joined) -> None:
         assert DEVICE not in stored
         assert joined.daemon.stop() == 0
         assert firewalld.zone(DEVICE) == ""
+
+
+@ways
+def test_device_stays_in_its_zone_when_another_daemon_follows(joined: Joined, leave: Callable[[Daemon], None]) -> None:
+    host = joined.host
+    with Firewalld(host) as firewalld:
+        in_zone(firewalld, "public")
+        firewalld.cmd("--zone=work", f"--change-interface={UPLINK}")
+        in_zone(firewalld, "work")
+        wait_entrusted(host)
+        leave(joined.daemon)
+        assert firewalld.zone(DEVICE) == "work"
+        daemon = host.daemon("-v")
+        clat.wait_on(daemon)
+        in_zone(firewalld, "work")
+        assert f"{DEVICE} is in zone" not in daemon.log(), "it has been there all the time"
+        assert daemon.stop() == 0
+        assert firewalld.zone(DEVICE) == ""
+        assert files(host) == set()
+
+
+def test_next_daemon_takes_what_is_gone_out_of_its_zone(joined: Joined) -> None:
+    host = joined.host
+    with Firewalld(host) as firewalld:
+        in_zone(firewalld, "public")
+        wait_entrusted(host)
+        pid = clat.translator(host)
+        joined.daemon.kill()
+        os.kill(pid, signal.SIGKILL)
+        clat.wait_no_device(host)
+        assert firewalld.zone(DEVICE) == "public"
+        host.path("/etc/clatnm/clatnm.conf").write_text("[clatnm]\nmode = no\n")
+        daemon = host.daemon("-v")
+        eventually(lambda: firewalld.zone(DEVICE) == "", message="it is in no zone")
+        assert daemon.stop() == 0
+
+
+def test_caretaker_takes_what_is_gone_out_of_its_zone(joined: Joined) -> None:
+    """Nobody comes. Only the time that it gives a successor is not waited for here."""
+    host = joined.host
+    with Firewalld(host) as firewalld:
+        in_zone(firewalld, "public")
+        wait_entrusted(host)
+        name = who.name(joined.daemon.pid)
+        pid = clat.translator(host)
+        joined.daemon.kill()
+        os.kill(pid, signal.SIGKILL)
+        clat.wait_no_device(host)
+        assert host.python(AT_ONCE, who.name(os.getpid())) == ""
+        assert firewalld.zone(DEVICE) == "public", "it is for another daemon's caretaker to see to"
+        assert host.python(AT_ONCE, name) == ""
+        assert firewalld.zone(DEVICE) == ""
+        assert files(host) == set()
 
 
 def test_device_leaves_its_zone_after_a_reload_too(joined: Joined) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from clatnm.translators.estate import PATIENCE_S
 from tests.e2e import clat
+from tests.e2e.outliving import wait_entrusted
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 from tests.lab.snapshot import HostState
@@ -96,6 +97,7 @@ def test_killed_daemon_leaves_no_route_to_nowhere(clean_lab: Lab) -> None:
     """Its translator works for as long as another one may come, and then is gone."""
     before = connected(clean_lab)
     joined = with_clat(clean_lab)
+    wait_entrusted(clean_lab.host)
     joined.daemon.kill()
     clat.ping(clean_lab.host)
     clat.wait_no_device(clean_lab.host, timeout_s=PATIENCE_S + 10)

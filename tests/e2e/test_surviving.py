@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -95,13 +96,12 @@ def test_stop_leaves_nothing_of_an_adopted_one(clean_lab: Lab, backend: str) -> 
     assert clat.translators(clean_lab.host) == []
 
 
-@pytest.mark.parametrize("backend", ["ebpf", "ebpf-clsact"])
-def test_nobody_comes_and_nothing_is_left(clean_lab: Lab, backend: str) -> None:
-    """Also of hooks that no process holds."""
+def test_nobody_comes_and_nothing_is_left(clean_lab: Lab) -> None:
+    """Also of hooks that no process holds. Of the others: test_surviving_hung.py."""
     host = clean_lab.host
     connect(host)
     before = host.snapshot()
-    host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\n")
+    host.path("/etc/clatnm/clatnm.conf").write_text("[clatnm]\nbackend = ebpf-clsact\n")
     daemon = host.daemon("-v")
     clat.wait_on(daemon)
     wait_entrusted(host)
@@ -205,7 +205,7 @@ def test_scripts_run_once_and_in_the_end(clean_lab: Lab) -> None:
     said = host.path("/run/clatnm/said")
     for name in ("up", "down"):
         script = host.path(f"/etc/clatnm/{name}")
-        script.write_text(f"#!/bin/sh\necho {name} $clat_dev >>/run/clatnm/said\n")
+        script.write_text(f"#!/bin/sh\necho {name} $clat_dev $plat_prefix $script_up >>/run/clatnm/said\n")
         script.chmod(0o755)
     config = host.path("/etc/clatnm/clatnm.conf")
     config.write_text("[clatnm]\nscript-up = /etc/clatnm/up\nscript-down = /etc/clatnm/down\n")
@@ -214,11 +214,36 @@ def test_scripts_run_once_and_in_the_end(clean_lab: Lab) -> None:
     for leave in WAYS.values():
         wait_entrusted(host)
         leave(daemon)
+        # What it is told in the end is as at the start, and so is what is run.
+        config.write_text("[clatnm]\nscript-up = none\nscript-down = /etc/clatnm/another\n")
         daemon = host.daemon("-v")
         clat.wait_on(daemon)
-    assert said.read_text() == "up clat-up0\n"
+    told = "clat-up0 64:ff9b::/96 /etc/clatnm/up\n"
+    assert said.read_text() == f"up {told}"
     assert daemon.stop() == 0
-    assert said.read_text() == "up clat-up0\ndown clat-up0\n"
+    assert said.read_text() == f"up {told}down {told}"
+
+
+def test_script_of_one_that_ended_while_there_was_no_daemon_is_run_by_the_next(clean_lab: Lab) -> None:
+    host = clean_lab.host
+    said = host.path("/run/clatnm/said")
+    for name in ("up", "down"):
+        script = host.path(f"/etc/clatnm/{name}")
+        script.write_text(f"#!/bin/sh\necho {name} >>/run/clatnm/said\n")
+        script.chmod(0o755)
+    config = host.path("/etc/clatnm/clatnm.conf")
+    config.write_text("[clatnm]\nscript-up = /etc/clatnm/up\nscript-down = /etc/clatnm/down\n")
+    joined = clat.join(clean_lab)
+    pid = clat.translator(host)
+    wait_entrusted(host)
+    joined.daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    clat.wait_no_device(host)
+    daemon = host.daemon("-v")
+    clat.wait_on(daemon)
+    eventually(lambda: said.read_text() == "up\ndown\nup\n", message="first what undoes, then what does")
+    assert daemon.stop() == 0
+    assert said.read_text() == "up\ndown\nup\ndown\n"
 
 
 @ways

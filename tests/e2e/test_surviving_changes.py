@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,12 @@ def spoiled(host: Host, spoil: Callable[[str], str]) -> None:
     path.write_text(spoil(path.read_text()))
 
 
+def maps(pid: int) -> set[str]:
+    """Numbers of the eBPF maps that a process holds."""
+    texts = [info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {line.split()[1] for text in texts for line in text.splitlines() if line.startswith("map_id:")}
+
+
 @pytest.mark.parametrize("backend", ["ebpf", "ebpf-clsact"])
 def test_programs_of_another_version_go_on_until_the_next_change(clean_lab: Lab, backend: str) -> None:
     joined = joined_with(clean_lab, backend)
@@ -125,12 +132,15 @@ def test_programs_of_another_version_go_on_until_the_next_change(clean_lab: Lab,
         flow.further()
         assert packets(daemon) > counted
         counted = packets(daemon)
+        theirs = maps(pid)
         host.path("/etc/clatnm/clatnm.conf").write_text(f"[clatnm]\nbackend = {backend}\nmetric = {METRIC}\n")
         daemon.signal(signal.SIGHUP)
         eventually(lambda: clat.connection(daemon)["translator"]["metric"] == METRIC, message="another plan")
         flow.further()
         assert packets(daemon) > counted, "what the old ones have counted still counts"
         wait_entrusted(host)
+        # They may be made otherwise than those that our programs know.
+        eventually(lambda: theirs and not theirs & maps(pid), message="none of the maps is in use any more")
         flow.end()
     assert clat.translator(host) == pid
     assert daemon.stop() == 0

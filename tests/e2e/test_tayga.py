@@ -19,6 +19,7 @@ from clatnm.model import Plan
 from clatnm.translators import tayga
 from clatnm.worker import privileges
 from tests.e2e import clat
+from tests.e2e.outliving import at_hand
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 from tests.lab.process import Service, start_time
@@ -128,13 +129,18 @@ def test_end_of_the_daemon_leaves_nothing(connected: Lab, number: signal.Signals
     assert_all_gone(connected, before, *pids)
 
 
+def descriptors_of(it: clat.Joined) -> int:
+    """How many the daemon has, without those to processes that may have been started already, or not yet."""
+    return clat.descriptors(it.daemon.pid) - at_hand(it.host)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 @pytest.mark.parametrize("which", ["tayga", "worker"])
 def test_killed_half_takes_the_other_along_and_both_start_again(
     connected: Lab, which: str, number: signal.Signals
 ) -> None:
     it = joined(connected)
-    descriptors = clat.descriptors(it.daemon.pid) - len(clat.spares(it.host))
+    descriptors = descriptors_of(it)
     tayga_pid, worker = the_tayga(it.daemon.pid), clat.translator(it.host)
     os.kill(tayga_pid if which == "tayga" else worker, number)
 
@@ -147,7 +153,7 @@ def test_killed_half_takes_the_other_along_and_both_start_again(
     clat.wait_on(it.daemon)
     clat.ping(it.host)
     assert len([line for line in it.daemon.log().splitlines() if "ended with" in line]) == 1
-    assert clat.descriptors(it.daemon.pid) - len(clat.spares(it.host)) == descriptors
+    assert descriptors_of(it) == descriptors
 
 
 def test_smaller_mtu_is_applied_live(connected: Lab) -> None:

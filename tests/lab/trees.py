@@ -174,7 +174,7 @@ def debootstrap(recipe: Recipe, target: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **_HURRIED, **_proxies()},
+            env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **_HURRIED, **proxies()},
         )
     except subprocess.TimeoutExpired as error:
         raise TreeError(f"no {recipe.suite} tree: debootstrap took more than {BUILD_TIMEOUT_S} s") from error
@@ -204,7 +204,7 @@ def mirror() -> str | None:
     return next((line for line in said.splitlines() if line.startswith(("http:", "https:", "file:"))), None)
 
 
-def _proxies() -> dict[str, str]:
+def proxies() -> dict[str, str]:
     """What the environment says, or else apt's configuration, in the variables that wget reads."""
     found = {}
     for scheme in ("http", "https"):

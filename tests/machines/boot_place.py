@@ -31,6 +31,9 @@ class Booted(Place):
     def _build(self) -> None:
         self.here, self.clat = Here(self.session), ClatService()
 
+    def _unbuild(self) -> None:
+        self.session.close()
+
 
 def enabled_as_a_package_does(place: Booted) -> None:
     assert systemctl("is-enabled", SERVICE).strip() == "enabled"

@@ -16,15 +16,18 @@ from pathlib import Path
 
 from tests.e2e.clat import wait_off, wait_on
 from tests.lab.poll import eventually
+from tests.machines import privileges_functions as functions
 from tests.machines import systemd_network as network
 from tests.machines import systemd_numbers as numbers
 from tests.machines import systemd_service as service
+from tests.machines import systemd_suspend as suspend
 from tests.machines.clat_service import SERVICE, unit_property
 from tests.machines.inside import Report, be_patient
 from tests.machines.systemd_place import PROFILE, UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 STRANGER = Path("/srv/stranger")
+_LOST = re.compile(r"audit_lost=[1-9]")
 # What root may do, and this service has no business with: the command that does it.
 FORBIDDEN: Mapping[str, Sequence[str]] = {
     "read-passwords": ("cat", "/etc/shadow"),
@@ -50,9 +53,7 @@ class Bounds:
 
     def refused(self) -> list[str]:
         """Since the guest was switched on."""
-        argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "cat", "_TRANSPORT=audit", "+", "_TRANSPORT=kernel"]
-        said = subprocess.run(argv, check=True, text=True, capture_output=True).stdout
-        return [line for line in said.splitlines() if self.refusal.search(line)]
+        return kernel_said(self.refusal)
 
     def service_is_confined(self, place: Place) -> None:
         """The unit says so; users' commands are not."""
@@ -62,8 +63,8 @@ class Bounds:
         translators = place.clat.translators()
         assert translators
         for pid in (place.clat.pid, *translators):
-            assert _label(pid) == self.label, (pid, _label(pid))
-        assert _label("self") != self.label
+            assert label(pid) == self.label, (pid, label(pid))
+        assert label("self") != self.label
 
     def nothing_was_denied(self, place: Place) -> None:
         """In all that was done until now."""
@@ -72,6 +73,7 @@ class Bounds:
         assert unit_property(SERVICE, "Result") == "success"
         told = self.refused()
         assert not told, "\n".join(told)
+        assert not kernel_said(_LOST), "not everything that was refused has been told"
 
     def forbidden_is_denied(self, place: Place) -> None:
         """The same command works without, so that nothing else is what forbids it."""
@@ -118,9 +120,27 @@ def killed_one_is_followed(place: Place) -> None:
     ipv4_works()
 
 
-def run(bounds: Bounds, switch_on: Callable[[Place], None], *more: Callable[[Place], None]) -> int:
-    """The job; its exit status. Arguments of the command: names of checks, for these alone."""
-    checks = (
+def killed_together_leave_nothing(place: Place) -> None:
+    """Daemon and translator, with hooks that do not go by themselves: what runs after them takes these away."""
+    before = network.CONFIGURATION.read_text()
+    try:
+        functions.leaves_nothing_when_killed(place, 90.0)
+    finally:
+        network.CONFIGURATION.write_text(before)
+        place.clat.start()
+
+
+def run(
+    bounds: Bounds,
+    switch_on: Callable[[Place], None],
+    *more: Callable[[Place], None],
+    widened: Sequence[Callable[[Place], None]] = (),
+) -> int:
+    """The job; its exit status. Arguments of the command: names of checks, for these alone.
+
+    In the `widened` ones, the bounds are not as they are shipped; they begin and end with a service that is stopped.
+    """
+    plain: Sequence[Callable[[Place], None]] = (
         switch_on,
         bounds.service_is_confined,
         ipv4_comes_and_goes,
@@ -131,7 +151,9 @@ def run(bounds: Bounds, switch_on: Callable[[Place], None], *more: Callable[[Pla
         network.connections_outlive_native_ipv4,
         service.restart_keeps_connections,
         killed_one_is_followed,
+        killed_together_leave_nothing,
         network.other_configuration,
+        suspend.resumes_elsewhere_with_networkd,
         *more,
         bounds.nothing_was_denied,
         bounds.forbidden_is_denied,
@@ -139,11 +161,13 @@ def run(bounds: Bounds, switch_on: Callable[[Place], None], *more: Callable[[Pla
     be_patient()
     report = Report()
     with Place() as place:
-        for check in checks:
+        for check in (*plain, *widened):
             name = check.__name__.replace("_", "-")
             if not sys.argv[1:] or name in sys.argv[1:]:
                 with report.check(name):
-                    if check not in (switch_on, bounds.service_is_confined):
+                    if check in widened:
+                        place.clat.stop()
+                    elif check not in (switch_on, bounds.service_is_confined):
                         wait_on(place.clat, UPLINK, timeout_s=90.0)
                     check(place)
     return report.status
@@ -151,10 +175,20 @@ def run(bounds: Bounds, switch_on: Callable[[Place], None], *more: Callable[[Pla
 
 def _as_a_service(command: Sequence[str], *properties: str) -> subprocess.CompletedProcess[str]:
     options = [word for text in properties for word in ("-p", text)]
-    # env: what comes first is entered by another rule than what is run later.
-    argv = ["systemd-run", "--wait", "--pipe", "-q", *options, "--", "env", *command]
+    # env: what comes first is entered by another rule than what is run later. No descriptors of ours, which to have
+    # would be refused by itself.
+    argv = ["systemd-run", "--wait", "-q", *options, "--", "env", *command]
     return subprocess.run(argv, check=False, text=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def _label(pid: int | str) -> str:
+def kernel_said(what: re.Pattern[str]) -> list[str]:
+    """Lines of this boot, and the bus's own, which looks into messages for it."""
+    whose = ("_TRANSPORT=audit", "+", "_TRANSPORT=kernel", "+", "_COMM=dbus-daemon")
+    argv = ["journalctl", "-b", "-q", "--no-pager", "-o", "cat", *whose]
+    said = subprocess.run(argv, check=True, text=True, capture_output=True).stdout
+    return [line for line in said.splitlines() if what.search(line)]
+
+
+def label(pid: int | str) -> str:
+    """What a process runs as."""
     return Path(f"/proc/{pid}/attr/current").read_text().strip("\0\n")

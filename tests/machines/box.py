@@ -10,37 +10,32 @@ It is up within two seconds, so it is for what needs many starts of a service, a
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from tests.lab.namespace import SYSTEM_PATH
-from tests.lab.poll import eventually
-from tests.machines import guest, machine, needs, roots
+from tests.machines import container, guest, machine, needs, roots
+from tests.machines.container import Container
 from tests.machines.needs import MachineError
 from tests.machines.payload import LIBRARY, REPO, payload
 from tests.machines.results import TIMED_OUT, Outcome, checks, versions
 
 _INIT = Path(__file__).with_name("box_init.py")
-_NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc", "--net")
-_BOOT_S = 60.0
 _Box = TypeVar("_Box", bound="Box")
 
 
 def why_not(root: str) -> str | None:
     """Why there is no box, in words for a skipped test; None when all is there, made now if necessary."""
-    reason = needs.missing()
+    reason = needs.missing() or container.why_not()
     if reason:
         return reason
-    if _hierarchy() is None:
-        return "no unified cgroup hierarchy is mounted"
     if not Path("/dev/loop-control").exists():
         return "no loop devices (CONFIG_BLK_DEV_LOOP)"
     try:
@@ -59,42 +54,21 @@ class Box:
 
     def __enter__(self: _Box) -> _Box:
         with contextlib.ExitStack() as undo:
-            place = undo.enter_context(tempfile.TemporaryDirectory(prefix="clatnm-box-"))
             archive = undo.enter_context(tempfile.NamedTemporaryFile(prefix="clatnm-box-", suffix=".tar"))
             archive.write(self._archive)
             archive.flush()
-            cgroup = undo.enter_context(_cgroup(Path(place).name))
-            inside = (str(self._image), archive.name, place, LIBRARY + "/clatnm", REPO + "/tests")
-            # In the cgroup before it makes namespaces, for that is the root of what they show; and it ends with us.
-            joining = ("sh", "-c", 'echo $$ >"$0" && exec "$@"', str(cgroup / "cgroup.procs"))
-            alone = ("setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "--propagation", "private")
-            argv = (*joining, *alone, sys.executable, "-I", str(_INIT), *inside)
-            self._outer = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
-            undo.callback(self._end)
-            try:
-                eventually(self._booted, timeout_s=_BOOT_S, message="systemd has booted")
-            except AssertionError as error:
-                raise MachineError(
-                    f"the box does not boot: {self._say('journalctl', '-b', '--no-pager')[-2000:]}"
-                ) from error
+            inside = (str(self._image), archive.name, LIBRARY + "/clatnm", REPO + "/tests")
+            self._container = undo.enter_context(Container("box", _INIT, *inside))
             self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
-    @property
-    def init(self) -> int:
-        """Process 1 of the box, by its number here; 0 while there is none."""
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
-        with contextlib.suppress(OSError):
-            return int((children.read_text().split() or ["0"])[0])
-        return 0
-
     def enter(self) -> list[str]:
         """What to put before a command that is to run in the box, as root."""
         environment = (f"PATH={SYSTEM_PATH}", "HOME=/root", "LANG=C.UTF-8", "PYTHONUNBUFFERED=1")
-        return ["nsenter", "--target", str(self.init), "--all", "env", "-i", f"--chdir={REPO}", *environment]
+        return [*self._container.enter(), "env", "-i", f"--chdir={REPO}", *environment]
 
     def run(self, command: Sequence[str], *, limit_s: float, say: Callable[[str], object]) -> Outcome:
         """Run it; `say` gets its output line by line."""
@@ -119,22 +93,6 @@ class Box:
         text = "".join(said)
         return Outcome(status=status, checks=checks(text), said=text, seconds=limit_s if status == TIMED_OUT else 0.0)
 
-    def _booted(self) -> bool:
-        if self._outer.poll() is not None:
-            raise MachineError(f"the box ended with status {self._outer.returncode} while it booted")
-        return self._say("systemctl", "is-active", "multi-user.target").strip() == "active"
-
-    def _say(self, *argv: str) -> str:
-        if not self.init:
-            return ""
-        told = subprocess.run([*self.enter(), *argv], check=False, text=True, capture_output=True)
-        return told.stdout or told.stderr
-
-    def _end(self) -> None:
-        """All processes of the box end with the first one, and the mounts with the last."""
-        self._outer.kill()
-        self._outer.wait()
-
 
 def run_job(root: str, job: str, *, say: Callable[[str], object]) -> Outcome:
     """A job, or several, in a box of its own. MachineError where there is none to be had."""
@@ -146,32 +104,6 @@ def run_job(root: str, job: str, *, say: Callable[[str], object]) -> Outcome:
         outcome = box.run(machine.command(job), limit_s=machine.LIMIT_S, say=say)
         listing = box.run(["sh", "-c", guest.LISTING], limit_s=machine.LIMIT_S, say=lambda text: None).said
     return replace(outcome, seconds=time.monotonic() - began, versions=versions(listing))
-
-
-def _hierarchy() -> Path | None:
-    """Where the unified hierarchy is mounted here."""
-    lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    return next((Path(words[1]) for words in lines if words[2] == "cgroup2"), None)
-
-
-@contextlib.contextmanager
-def _cgroup(name: str) -> Iterator[Path]:
-    """One of the box's own; it is gone when the last process is."""
-    hierarchy = _hierarchy()
-    if hierarchy is None:
-        raise MachineError("no unified cgroup hierarchy is mounted")
-    place = hierarchy / name
-    place.mkdir()
-    try:
-        yield place
-    finally:
-        eventually(lambda: not _populated(place), message="the box's processes have ended")
-        for directory, _, _ in os.walk(place, topdown=False):
-            os.rmdir(directory)
-
-
-def _populated(place: Path) -> bool:
-    return "populated 1" in (place / "cgroup.events").read_text()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -60,9 +60,23 @@ class ClatService(Daemon):
         return journal(SERVICE)
 
     def translators(self) -> set[int]:
-        """Pids of the processes that hold a TUN device."""
-        cgroup = Path("/sys/fs/cgroup") / unit_property(SERVICE, "ControlGroup").lstrip("/") / "cgroup.procs"
-        return {int(pid) for pid in cgroup.read_text().split() if _has_device(int(pid)) and int(pid) != self.pid}
+        """Pids of the service's processes that hold a TUN device, in units of their own or not."""
+        own = {pid for unit in (SERVICE, *scopes()) for pid in processes(unit)}
+        return {pid for pid in own if _has_device(pid) and pid != self.pid}
+
+
+def processes(unit: str) -> set[int]:
+    """Pids of those in the unit's cgroup; none where it has none."""
+    path = Path("/sys/fs/cgroup/system.slice") / unit / "cgroup.procs"
+    try:
+        return {int(pid) for pid in path.read_text().split()}
+    except OSError:
+        return set()
+
+
+def scopes(pattern: str = "clat-*.scope") -> set[str]:
+    """Names of the units that the service has had made for its translators; "clat*.scope": and for caretakers."""
+    return {path.name for path in Path("/sys/fs/cgroup/system.slice").glob(pattern)}
 
 
 def unit_property(unit: str, name: str) -> str:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +33,8 @@ CPU = "Nehalem"
 """x86-64-v2, which every distribution runs on; what later ones have is slower here, since none has it in hardware."""
 AT_ONCE = min(len(os.sched_getaffinity(0)) + 1, 4)
 """Guests that run side by side: qemu keeps one of our CPUs busy for each, three quarters of the time."""
+# Two nanoseconds an instruction; and where all wait, nobody waits.
+_COUNTED = ("-icount", "shift=1,sleep=off")
 _POLL_S = 0.2
 _CONSOLE_END = 6000
 _PACKAGES = (
@@ -70,33 +72,40 @@ def run(
     payload: bytes,
     limit_s: float,
     first: Sequence[str] = (),
+    files: Mapping[str, bytes] | None = None,
+    words: str = "",
     bare: bool = False,
+    counted: bool = False,
     say: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
     """Run the command in a guest of its own; `say` gets its output as it comes. MachineError when qemu does not run.
 
-    `first` is a command for its root before systemd is there, with /proc alone. A `bare` one has not started
-    what a desktop has.
+    `first` is a command for its root before systemd is there, with /proc alone. `files` are in the directory that it
+    shares with us, `words` on its kernel's command line. A `bare` one has not started what a desktop has.
+    In a `counted` one, time is what its CPU has done: the same on a busy machine, but a third more work for ours.
     """
     with _turn(), _shared(payload, f"{shlex.join(command)} >{JOB}/out 2>&1") as place:
         if first:
             (place / "job" / FIRST).write_text(f"cd {REPO} && exec {shlex.join(first)}\n")
-        (place / "job/out").touch()
+        for name, data in (files or {}).items():
+            (place / "job" / name).write_bytes(data)
+        # All of them, since SELinux has no label that a guest could give to a new file there.
+        for name in ("out", "status", "versions"):
+            (place / "job" / name).touch()
         began = time.monotonic()
         console = place / "console"
         serial = ("-serial", f"file:{console}")
-        with _qemu(place, image, kernel, *serial, bare=bare, stdin=subprocess.DEVNULL) as qemu:
+        options = (*serial, *(_COUNTED if counted else ()))
+        with _qemu(place, image, kernel, *options, words=words, bare=bare, stdin=subprocess.DEVNULL) as qemu:
             with (place / "job/out").open(encoding="utf-8", errors="replace") as out:
                 said, cpu_s = _follow(qemu, out.read, say, until=began + limit_s)
             late = qemu.poll() is None
         seconds = time.monotonic() - began
-        status = place / "job/status"
-        whole = status.exists() and status.read_text().strip()
-        listing = place / "job/versions"
+        whole = (place / "job/status").read_text().strip()
         return Outcome(
             status=TIMED_OUT if late else int(whole) if whole else NO_RESULT,
             checks=checks(said),
-            versions=versions(listing.read_text() if listing.exists() else ""),
+            versions=versions((place / "job/versions").read_text()),
             seconds=seconds,
             cpu_s=cpu_s,
             said=said,
@@ -175,13 +184,20 @@ def _shared(payload: bytes, command: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _qemu(
-    place: Path, image: Path, kernel: Kernel, *options: str, bare: bool = False, stdin: int | None = None
+    place: Path,
+    image: Path,
+    kernel: Kernel,
+    *options: str,
+    words: str = "",
+    bare: bool = False,
+    stdin: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """It runs within the block, at the longest."""
     (place / "initramfs").write_bytes(initramfs(kernel))
     arguments = (
         "console=ttyS0 loglevel=4 panic=-1 mitigations=off net.ifnames=0",
         f"systemd.unit={BARE_TARGET if bare else TARGET} systemd.getty_auto=no systemd.show_status=no",
+        words,
     )
     share = "local,security_model=none,multidevs=remap"
     with_what = emulator()

@@ -86,12 +86,13 @@ def derived(unit: str, changes: Mapping[str, str | None]) -> str:
 
 
 class Sandboxed:
-    """A command in the place of clatnm's daemon, with exactly the rights that its unit grants, but for `settings`."""
+    """A command in the place of clatnm's daemon, with exactly the rights that its unit grants, but for `settings`:
+    other values, or None for none."""
 
-    def __init__(self, name: str, *argv: str, netns: str = "", **settings: str) -> None:
+    def __init__(self, name: str, *argv: str, netns: str = "", **settings: str | None) -> None:
         self.unit = f"{name}.service"
         self._log = Path(f"/run/{name}.log")
-        changes = {
+        changes: dict[str, str | None] = {
             "Type": "exec",
             "ExecStart": " ".join(argv),
             "ExecReload": None,

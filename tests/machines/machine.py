@@ -10,17 +10,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.machines import guest, kernels, needs, roots
+from tests.machines import guest, iptables, kernels, needs, roots, selinux_policy
 from tests.machines.needs import MachineError
 from tests.machines.payload import payload
 from tests.machines.results import Outcome
 
 JOBS = Path(__file__).with_name("jobs")
 _FURNISH = ("python3", "-m", "tests.machines.boot_first")
-FIRST: Mapping[str, Sequence[str]] = {"boot": (*_FURNISH, "a"), "boot_dual": (*_FURNISH, "b")}
+FIRST: Mapping[str, Sequence[str]] = {
+    "boot": (*_FURNISH, "a"),
+    "boot_dual": (*_FURNISH, "b"),
+    "selinux": ("python3", "-m", "tests.machines.selinux_first"),
+}
 """Jobs about the boot itself: what is done in the root before."""
+BRINGS: Mapping[str, Sequence[Callable[[], Mapping[str, bytes]]]] = {
+    "apparmor": (iptables.files,),
+    "selinux": (selinux_policy.files, iptables.files),
+}
+"""What is made for a job alone: files in the directory that its guest shares with us."""
+# Whatever is refused is told, however much comes at once.
+_TOLD = "audit_backlog_limit=65536"
+WORDS: Mapping[str, str] = {
+    "apparmor": _TOLD,
+    "selinux": f"security=selinux selinux=1 {_TOLD}",
+}
+"""For the kernel's command line."""
 BARE = ("kernels", "uplinks")
 """Jobs that need nothing but a kernel and systemd."""
+COUNTED = ("wifi_roam",)
+"""Jobs that measure times."""
 LIMIT_S = 1200.0
 _MAKING = threading.Lock()
 
@@ -88,7 +106,10 @@ def run(
         payload=brought,
         limit_s=limit_s,
         first=FIRST.get(job, ()),
+        files={name: data for bring in BRINGS.get(job, ()) for name, data in bring().items()},
+        words=WORDS.get(job, ""),
         bare=set(parts(job)) <= set(BARE),
+        counted=job in COUNTED,
         say=say,
     )
 

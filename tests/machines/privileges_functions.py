@@ -16,7 +16,7 @@ from pathlib import Path
 from clatnm.worker import privileges
 from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
-from tests.machines.clat_service import SERVICE
+from tests.machines.clat_service import SERVICE, processes, scopes
 from tests.machines.inside import has_tcx, systemctl
 from tests.machines.systemd_place import UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works
@@ -201,9 +201,8 @@ def failing(place: Place, *, expected: str = "") -> tuple[str, str]:
 
 
 def _left_behind() -> list[int]:
-    """Processes of the service while it is stopped."""
-    place = Path(f"/sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs")
-    return [int(pid) for pid in place.read_text().split()] if place.exists() else []
+    """Processes of the service while it is stopped, in units of their own included."""
+    return [pid for unit in (SERVICE, *scopes("clat*.scope")) for pid in processes(unit)]
 
 
 def _status_of(pid: int) -> dict[str, str]:

@@ -98,7 +98,8 @@ DUTIES: Sequence[Removal] = (
     _other("Type", "simple", "answers"),
     _without("ExecReload", "is-reloaded"),
     _other("RestartKillSignal", "SIGTERM", "restart-keeps-translators"),
-    _other("KillMode", "mixed", "restart-keeps-translators"),
+    # Where none has a unit of its own.
+    _other("KillMode", "mixed", "restart-keeps-translators", more="UnsetEnvironment=SYSTEMD_EXEC_PID"),
     _other("RuntimeDirectoryPreserve", "no", "restart-keeps-translators"),
     _other("Restart", "no", "comes-back"),
     Removal(name="ExecStopPost=", drop_in="ExecStopPost=", fails="leaves-nothing-when-killed", how="hooks are left"),

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
@@ -32,11 +33,12 @@ def works_behind_firewalld(place: Place) -> None:
 
 def other_configuration(place: Place) -> None:
     """Behind firewalld without hooks; and scripts can do within the service's sandbox what they are for: routes,
-    rules, files of their own."""
+    rules, files of their own, and such for a moment."""
     scripts = {"up": f"ip route add {_SCRIPTED} dev $clat_dev", "down": "nft delete table inet scripted"}
     for name, action in scripts.items():
         path = Path(f"/etc/clatnm/script-{name}")
-        path.write_text(f"#!/bin/sh -e\n{action}\necho $plat_dev $plat_prefix >/var/lib/clatnm/{name}-ran\n")
+        draft = "draft=$(mktemp)\necho $plat_dev $plat_prefix >$draft\n"
+        path.write_text(f"#!/bin/sh -e\n{action}\n{draft}cp $draft /var/lib/clatnm/{name}-ran\nrm $draft\n")
         path.chmod(0o755)
     place.here.nft("table inet scripted {}")
     lines = [f"script-{name} = /etc/clatnm/script-{name}\n" for name in scripts]
@@ -109,15 +111,19 @@ def asks_the_links_own_resolvers(place: Place) -> None:
         ipv4_works()
     finally:
         router.ra(pref64=[["64:ff9b::/96", 600]])
-    eventually(
-        lambda: connection(place.clat, UPLINK)["prefix"]["source"] == "ra", timeout_s=60.0, message="the router's again"
-    )
+    eventually(lambda: _prefix(connection(place.clat, UPLINK))[0] == "ra", timeout_s=60.0, message="the router's again")
 
 
 def _from_dns(place: Place) -> bool:
     told = connection(place.clat, UPLINK)
     assert told["state"] == "on", told
-    return bool((told["prefix"]["source"], told["prefix"]["prefix"]) == ("dns64", "64:ff9b::/96"))
+    return _prefix(told) == ("dns64", "64:ff9b::/96")
+
+
+def _prefix(told: Mapping[str, Any]) -> tuple[str, str]:
+    """From where, and which one. Between the router's last word and the resolver's first there is none."""
+    known = told["prefix"] or {"source": "", "prefix": ""}
+    return known["source"], known["prefix"]
 
 
 def connections_outlive_native_ipv4(place: Place) -> None:

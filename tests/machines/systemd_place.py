@@ -79,10 +79,7 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         poll.diagnoses.remove(self.report)
-        self.clat.stop()
-        self.here.run("nmcli", "connection", "delete", PROFILE, check=False)
-        self.session.close()
-        eventually(lambda: UPLINK not in self.here.devices(), message=f"{UPLINK} is gone with its other end")
+        self._unbuild()
 
     def report(self) -> str:
         """What to read after a failure."""
@@ -103,6 +100,13 @@ class Place:
             router.wait_ready()
         eventually(lambda: "ready" in self.inet.log("inet"), message="the internet serves")
         eventually(self.has_ipv6, message="IPv6 in A")
+
+    def _unbuild(self) -> None:
+        """For the next job of this guest."""
+        self.clat.stop()
+        self.here.run("nmcli", "connection", "delete", PROFILE, check=False)
+        self.session.close()
+        eventually(lambda: UPLINK not in self.here.devices(), message=f"{UPLINK} is gone with its other end")
 
     def _make_networks(self) -> None:
         self.here, self.clat = Here(self.session), ClatService()

@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 
 from tests.lab import trees
-from tests.lab.namespace import SYSTEM_PATH
 from tests.lab.poll import CommandError
+from tests.packaging.debian_system import DebianSystem
 
 LISTS_GOOD_FOR_S = 12 * 3600
-_TIMEOUT_S = 300
+# Where apt keeps what it has fetched, for each release that something is installed in.
+CACHE = trees.CACHE.parent / "apt"
 # The directories that apt keeps its own things in, and what changes whoever installs something.
 _UNSTEADY = frozenset(
     [
@@ -38,44 +39,36 @@ mount --bind "$cache/lists" "$root/var/lib/apt/lists"
 mount --bind "$cache/archives" "$root/var/cache/apt/archives"
 exec chroot "$root" "$@"
 """
-_DPKG = ("unsafe-io", "confdef", "confold")
-_APT = ("apt-get", "-qy", *(f"-oDpkg::Options::=--force-{option}" for option in _DPKG), "-oDpkg::Use-Pty=0")
 
 
-class DebianTree:
-    """`run` programs in it, `apt`, and see what has changed: `state`."""
+class DebianTree(DebianSystem):
+    """And see what has changed: `state`."""
 
     def __init__(self, name: str, place: Path) -> None:
         """A fresh copy of the tree of that name at `place`. TreeError where there is none and none can be made."""
-        self.root = place
-        self._cache = trees.CACHE.parent / "apt" / name
+        self._place = place
+        self._cache = CACHE / name
         subprocess.run(["cp", "-a", "--reflink=auto", str(trees.tree(name)), str(place)], check=True)
         for directory in ("var/lib/apt/lists", "var/cache/apt/archives"):
             (place / directory).mkdir(parents=True, exist_ok=True)
         for directory in ("lists", "archives"):
             (self._cache / directory / "partial").mkdir(parents=True, exist_ok=True)
+        (self._cache / "used").touch()
 
-    def run(self, *argv: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a program in the tree, in namespaces of its own but for the network. CommandError if it fails."""
+    @property
+    def root(self) -> Path:
+        return self._place
+
+    def enter(self) -> list[str]:
+        """In namespaces of its own but for the network."""
         alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", _ENTER, "sh")
-        done = subprocess.run(
-            [*alone, str(self.root), str(self._cache), *argv],
-            env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
-        if check and done.returncode != 0:
-            raise CommandError(done)
-        return done
+        return [*alone, str(self._place), str(self._cache)]
 
-    def apt(self, *argv: str) -> str:
-        """`apt-get ARGV`, questions answered as proposed; what it printed. One at a time: others share its cache."""
+    def apt(self, *argv: str, **environment: str) -> str:
+        """One at a time: others share its cache."""
         with (self._cache / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return self.run(*_APT, *argv, DEBIAN_FRONTEND="noninteractive", **trees._proxies()).stdout
+            return super().apt(*argv, **trees.proxies(), **environment)
 
     def refresh(self) -> str | None:
         """Have lists of what the mirror offers that are not too old; why they are not to be had, else."""
@@ -85,12 +78,11 @@ class DebianTree:
                 self.apt("update", "--error-on=any")
             except CommandError as error:
                 return f"the mirror does not say what there is: {str(error).splitlines()[-1]}"
+            # Of each package one version is kept, as long as the mirror has it.
+            self.apt("autoclean")
             stamp.touch()
+            prune(CACHE)
         return None
-
-    def give(self, *files: Path) -> list[str]:
-        """Copy files into /tmp; their names there."""
-        return [f"/tmp/{shutil.copy(file, self.root / 'tmp') and file.name}" for file in files]
 
     def packages(self) -> frozenset[str]:
         """Names of all packages of which anything is there, configuration included."""
@@ -113,6 +105,13 @@ class DebianTree:
     def remove(self) -> None:
         """Away with it."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def prune(cache: Path) -> None:
+    """Remove what was fetched for releases that nothing was installed in for a month."""
+    for stamp in cache.glob("*/used"):
+        if time.time() - stamp.stat().st_mtime > trees.UNUSED_S:
+            shutil.rmtree(stamp.parent, ignore_errors=True)
 
 
 def _described(path: Path) -> str:

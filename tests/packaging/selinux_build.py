@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ MODULE = unit_file.REPOSITORY / "packaging/selinux"
 DEVEL = Path("/usr/share/selinux/devel/Makefile")
 AROUND = Path("/usr/share/selinux/default")
 """Debian's modules, each a file."""
+CONTEXTS = Path("/etc/selinux/default/contexts")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TO_CIL = Path("/usr/libexec/selinux/hll/pp")
 # Program or file: the package that has it.
@@ -27,6 +29,7 @@ _TOOLS = {
     str(AROUND / "base.pp.bz2"): "selinux-policy-default",
 }
 _LIMIT_S = 300
+_DOMAINS = re.compile(r"\(typeattributeset domain \(([\w ]+)\)\)")
 # What every kernel of today knows; newer ones read it as well.
 _VERSION = 33
 
@@ -58,17 +61,30 @@ def module(place: Path) -> Path:
     return copy
 
 
-def whole(compiled: Path, place: Path) -> Whole:
-    """All of Debian's modules and `compiled`. BuildError, also for what a neverallow forbids."""
+def whole(compiled: Path, place: Path, *, permissive_but: str = "") -> Whole:
+    """All of Debian's modules and `compiled`; with a domain given, every other one is permissive in it.
+
+    BuildError, also for what a neverallow forbids.
+    """
     cil = place / "cil"
     cil.mkdir()
     inputs = [*sorted(AROUND.glob("*.pp.bz2")), compiled / "clatnm.pp.bz2"]
     convert = f'bzip2 -dc "$1" | {_TO_CIL} >"{cil}/$(basename "$1" .pp.bz2).cil"'
     run("xargs", "-d", "\\n", "-n1", "-P2", "sh", "-c", convert, "sh", stdin="\n".join(map(str, inputs)))
+    texts = sorted(cil.iterdir())
+    if permissive_but:
+        loose = sorted({domain for text in texts for domain in domains(text.read_text())} - {permissive_but})
+        texts.append(cil / "permissive.cil")
+        texts[-1].write_text("".join(f"(optional loose_{name} (typepermissive {name}))\n" for name in loose))
     made = Whole(place / f"policy.{_VERSION}", place / "file_contexts")
     options = ("-M", "1", "-c", str(_VERSION), "-o", str(made.binary), "-f", str(made.labels))
-    run("secilc", *options, *map(str, sorted(cil.iterdir())))
+    run("secilc", *options, *map(str, texts))
     return made
+
+
+def domains(text: str) -> list[str]:
+    """The types of a module that are processes."""
+    return " ".join(_DOMAINS.findall(text)).split()
 
 
 def run(*argv: str, stdin: str = "") -> str:

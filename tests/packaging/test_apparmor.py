@@ -29,6 +29,7 @@ READ = (
     "/etc/clatnm/connections.d/eth0.conf",
     "/etc/resolv.conf",
     "/etc/systemd/network/10-lan.network.d/clatnm.conf",
+    "/proc/1234/fd/",
     "/proc/1234/task/1234/net/tcp6",
     "/proc/sys/net/ipv4/ip_forward",
     "/run/systemd/resolve/resolv.conf",
@@ -107,14 +108,22 @@ def test_what_is_written_is_what_the_unit_lets_it_write() -> None:
     """Our own rules; a bus, a journal and a service manager are spoken to."""
     ours = re.findall(r"^  (@?[/{]\S*) (?:[a-z]*w[a-z]*),$", PROFILE.read_text(), re.MULTILINE)
     directories = {path.removesuffix("/{,**}").replace("@{run}", "/run") for path in ours if path.endswith("/{,**}")}
-    assert directories == unit_file.writable()
-    assert {path for path in ours if not path.endswith("/{,**}")} == {tun.DEVICE, "@{run}/systemd/notify"}
+    temporary = "/{,var/}tmp"
+    assert directories == unit_file.writable() | {temporary}
+    assert unit_file.temporary() == {temporary.replace("{,var/}", part) for part in ("", "var/")}
+    others = {tun.DEVICE, "@{run}/systemd/notify", "@{run}/xtables.lock"}
+    assert {path for path in ours if not path.endswith("/{,**}")} == others
 
 
 def test_objects_on_the_bus_are_those_that_are_used() -> None:
     rules = re.findall(r"^  dbus \(send, receive\) bus=system path=(/\w+(?:/\w+)*)", PROFILE.read_text(), re.MULTILINE)
     used = {names.OBJECT_PATH, names.DBUS_PATH, names.POLKIT_PATH, names.LOGIN1_PATH, firewalld.PATH}
     assert set(rules) == used | {nm_objects.NM_PATH, nm_objects.ROOT_PATH, networkd_objects.NETWORKD_PATH}
+
+
+def test_systemd_is_not_asked_to_start_anything() -> None:
+    """Not even a scope: who may ask for that may ask for everything."""
+    assert f"  deny dbus send bus=system path={names.SYSTEMD1_PATH},\n" in PROFILE.read_text()
 
 
 @pytest.mark.parametrize("path", READ)

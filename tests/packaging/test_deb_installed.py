@@ -5,29 +5,37 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clatnm import __version__
+from tests.e2e import clat, flows, streams
 from tests.lab import demo, host, trees
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
 from tests.lab.requirements import LAB_TOOLS, missing
+from tests.lab.topology import UPLINKS
+from tests.machines import container
 from tests.packaging import booted, debs
 from tests.packaging.debian_tree import DebianTree, changes
+from tests.packaging.joined import SERVICE, Joined, Service, command
+from tests.packaging.variants import CONF, MARK, configuration, language, programs, variant
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
 RELEASES = {"bookworm": ("1.42.", "python3.11"), "trixie": ("1.52.", "python3.13")}
 """Each with its NetworkManager and its Python."""
-SERVICE = "clatnm.service"
 USER = "clatnm-translator"
-NEWER = f"{__version__}-2"
+NEWER, FOREIGN = f"{__version__}+newer", f"{__version__}+foreign"
+"""Upstream versions."""
+METRIC = 77
+SLOW_S, PART = 0.02, 1 << 18
+"""Of a download that goes on during all of it."""
 WANTED = "/etc/systemd/system/multi-user.target.wants/clatnm.service"
-CONF = "/etc/clatnm/clatnm.conf"
 LEFT_BY_OTHERS = ("+ /etc/hosts", "+ /etc/networks")
 """netbase, which Python depends on, writes them where they are not, and lets them be when it goes."""
 # A program of the tree, started where the lab starts the repository's. By exec, so that the daemon has this pid.
@@ -49,7 +57,7 @@ class Installed:
     """What apt installed beside it."""
 
     def path(self, name: str) -> Path:
-        return self.tree.root / name.lstrip("/")
+        return self.tree.path(name)
 
 
 @pytest.fixture(scope="session")
@@ -139,43 +147,102 @@ def test_networkmanager_joins_an_ipv6_only_network_and_gets_ipv4(
 
 @pytest.fixture(scope="session")
 def newer(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package again as another version, with changes in the program and in its configuration."""
-    place = tmp_path_factory.mktemp("newer")
-    deb, made = debs.package(packages), place / f"clatnm_{NEWER}_all.deb"
-    inside = place / "inside"
-    debs.run("dpkg-deb", "-R", str(deb), str(inside))
-    control = inside / "DEBIAN/control"
-    control.write_text(control.read_text().replace(f"Version: {debs.field(deb, 'Version')}\n", f"Version: {NEWER}\n"))
-    for name in (CONF, "usr/lib/python3/dist-packages/clatnm/__init__.py"):
-        with (inside / name.lstrip("/")).open("a") as file:
-            file.write("# newer\n")
-    debs.run("dpkg-deb", "--root-owner-group", "-b", str(inside), str(made))
-    return made
+    """Another version, with changes in configuration, in how translators are started, and in the eBPF programs."""
+    made = tmp_path_factory.mktemp("newer") / "clatnm_newer.deb"
+    return variant(debs.package(packages), made, NEWER, configuration, programs)
 
 
-def test_service_starts_is_restarted_by_an_upgrade_and_ends(installed: Installed, newer: Path) -> None:
-    """With that release's systemd as process 1."""
-    reason = booted.why_not()
+@pytest.fixture(scope="session")
+def foreign(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that cannot adopt translators of any other."""
+    made = tmp_path_factory.mktemp("foreign") / "clatnm_foreign.deb"
+    return variant(debs.package(packages), made, FOREIGN, language)
+
+
+@pytest.fixture
+def system(installed: Installed) -> Iterator[booted.Booted]:
+    """With that release's systemd as process 1; the package was installed before it booted."""
+    reason = container.why_not()
     if reason:
         pytest.skip(reason)
     with booted.Booted(installed.tree.root) as system:
-        eventually(lambda: system.run("systemctl", "is-active", SERVICE) == "active", message="it starts at boot")
-        first = system.run("systemctl", "show", "-P", "MainPID", SERVICE)
-        dpkg = ("dpkg", "--force-unsafe-io", "--force-confold")
-        system.run(*dpkg, "--install", system.give(newer))
-        assert system.run("systemctl", "is-active", SERVICE) == "active"
-        assert system.run("systemctl", "show", "-P", "MainPID", SERVICE) not in (first, "0")
-        assert system.run("getent", "passwd", USER)
-        system.run(*dpkg, "--purge", "clatnm")
-        assert system.run("systemctl", "is-active", SERVICE, check=False) == "inactive"
-        for what in ("list-units", "list-unit-files"):
-            told = system.run("systemctl", what, "--all", "--no-legend", "clatnm*", check=False)
-            assert not [line for line in told.splitlines() if "not-found" not in line], told
-        assert system.run("find", "/sys/fs/cgroup", "-name", "*clatnm*") == ""
-        assert system.run("find", "/", "-xdev", "-name", "*clatnm*", "!", "-path", "/var/lib/dpkg/*") == ""
-        own = ("find", "/run", "-path", "/run/systemd", "-prune", "-o", "-name", "*clatnm*", "-print")
-        assert system.run(*own) == ""
-        assert system.run("getent", "passwd", USER, check=False) == ""
+        eventually(lambda: Service(system).state() == "active", message="it starts at boot")
+        yield system
+
+
+def test_service_starts_when_installed_and_in_an_upgrade_only_if_it_ran(
+    installed: Installed, newer: Path, system: booted.Booted
+) -> None:
+    service = Service(system)
+    older_name, newer_name = system.give(installed.deb, newer)
+    system.run("systemctl", "stop", SERVICE)
+    system.dpkg("--install", newer_name)
+    assert (system.version("clatnm"), service.state()) == (f"{NEWER}-1", "inactive")
+    system.run("systemctl", "mask", SERVICE)
+    system.dpkg("--install", older_name)
+    assert service.state() == "inactive"
+    assert system.ask("systemctl", "is-enabled", SERVICE) == "masked", "the administrator has said so"
+    system.run("systemctl", "unmask", SERVICE)
+    system.run("systemctl", "start", SERVICE)
+    system.dpkg("--remove", "clatnm")
+    assert service.state() == "inactive"
+    system.dpkg("--install", newer_name)
+    assert service.state() == "active", "installed again, it is wanted again"
+
+
+def test_connections_outlive_upgrades(installed: Installed, newer: Path, foreign: Path, system: booted.Booted) -> None:
+    older_name, newer_name, foreign_name = system.give(installed.deb, newer, foreign)
+    with Joined(system) as joined:
+        host, service = joined.host, joined.service
+        translator = clat.translator(host)
+        with flows.download(host, clat.INET, pause_s=SLOW_S) as flow:
+            with streams.stream(host, clat.INET) as datagrams:
+                _upgrade(joined, lambda: system.apt("install", newer_name), NEWER)
+                flow.further(PART)
+                assert clat.translator(host) == translator, "the older one goes on"
+                # Another plan: the newer programs in the older translator's hands.
+                system.path(CONF).write_text(f"[clatnm]\nmetric = {METRIC}\n")
+                system.run("systemctl", "reload", SERVICE)
+                eventually(lambda: _translator(service)["metric"] == METRIC, message="another plan")
+                flow.further(PART)
+                _upgrade(joined, lambda: system.dpkg("--install", older_name), __version__)
+                flow.further(PART)
+                datagrams.further()
+                assert (datagrams.lost(), datagrams.refused) == (set(), 0)
+            assert clat.translator(host) == translator
+            print(f"longest time without data: {flow.longest_s:.3f} s")
+            _upgrade(joined, lambda: system.dpkg("--install", foreign_name), FOREIGN)
+            flow.further(PART, timeout_s=20)
+            assert clat.translator(host) != translator, "nobody understands it"
+            print(f"with another translator: {flow.longest_s:.3f} s")
+            flow.end()
+        _upgrade(joined, lambda: system.dpkg("--install", newer_name), NEWER)
+        assert MARK in command(clat.translator(host)), "the newer version's own"
+        assert "Traceback" not in service.log()
+        system.dpkg("--purge", "clatnm")
+        assert service.state() == "inactive"
+        assert f"clat-{UPLINKS[0]}" not in clat.devices(host)
+    _nothing_is_left(system)
+
+
+def _upgrade(joined: Joined, change: Callable[[], object], version: str) -> None:
+    joined.upgrade(change)
+    assert joined.service.status()["version"] == version
+
+
+def _translator(service: Service) -> Mapping[str, Any]:
+    told: Mapping[str, Any] = clat.connection(service)["translator"]
+    return told
+
+
+def _nothing_is_left(system: booted.Booted) -> None:
+    for what in ("list-units", "list-unit-files"):
+        told = system.ask("systemctl", what, "--all", "--no-legend", "clat*")
+        assert not [line for line in told.splitlines() if "not-found" not in line], told
+    assert system.ask("find", "/sys/fs/cgroup", "-name", "*clat*") == ""
+    assert system.ask("find", "/", "-xdev", "-name", "*clatnm*", "!", "-path", "/var/lib/dpkg/*") == ""
+    assert system.ask("find", "/run", "-path", "/run/systemd", "-prune", "-o", "-name", "*clatnm*", "-print") == ""
+    assert system.ask("getent", "passwd", USER) == ""
 
 
 def test_upgrade_keeps_what_the_administrator_did(installed: Installed, newer: Path) -> None:
@@ -184,7 +251,7 @@ def test_upgrade_keeps_what_the_administrator_did(installed: Installed, newer: P
     own.write_text("# mine\n")
     installed.tree.run("systemctl", "disable", SERVICE)
     installed.tree.apt("install", *installed.tree.give(newer))
-    assert installed.tree.run("dpkg-query", "-W", "-f", "${Version}", "clatnm").stdout == NEWER
+    assert installed.tree.version("clatnm") == f"{NEWER}-1"
     assert conf.read_text() == "[clatnm]\nmode = force\n"
     assert own.read_text() == "# mine\n"
     assert not installed.path(WANTED).exists()

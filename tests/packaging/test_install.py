@@ -56,6 +56,7 @@ def test_what_install_makes_uninstall_and_purge_take_away(machine: HostView) -> 
     assert {path: how for path, how in made.items() if how != "new" and path not in USERS} == {}
     # What the daemon keeps, and a file of somebody else in a directory that install had to make.
     machine.run("sh", "-c", "umask 077 && echo secret >/var/lib/clatnm/secret && touch /usr/local/lib/systemd/other")
+    machine.run("mkdir", "-p", "/run/clatnm/translators")
 
     assert make(machine, "uninstall") == "removed; /etc/clatnm and /var/lib/clatnm stay (make purge)\n"
     stays = ("/usr/local/lib/systemd", "/usr/local/lib/systemd/other", *STATE)
@@ -65,6 +66,7 @@ def test_what_install_makes_uninstall_and_purge_take_away(machine: HostView) -> 
     machine.run("rm", "-r", "/usr/local/lib/systemd")
     assert make(machine, "purge") == "removed\n"
     assert machine.changes() == before
+    assert machine.run("find", "/run", "-name", "*clatnm*") == ""
 
 
 def test_purge_where_nothing_is_changes_nothing(machine: HostView) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import stat
 import subprocess
@@ -86,6 +88,16 @@ def test_same_source_gives_the_same_packages(tmp_path: Path, rpms: Mapping[str, 
     again = build(tmp_path, sources, *FEW, TZ="Pacific/Kiritimati", LC_ALL="C")
     assert again.keys() == rpms.keys()
     assert [name for name, path in again.items() if path.read_bytes() != rpms[name].read_bytes()] == []
+
+
+def test_build_leaves_nothing_where_it_worked(rpms: Mapping[str, Path]) -> None:
+    around = os.open("/tmp", os.O_RDONLY)
+    try:
+        fcntl.flock(around, fcntl.LOCK_EX)  # another build may be there now
+        assert rpms
+        assert not Path("/tmp/clatnm-rpm").exists()
+    finally:
+        os.close(around)
 
 
 def test_policy_comes_with_its_own_package(rpms: Mapping[str, Path]) -> None:
@@ -292,6 +304,7 @@ def test_upgrade_keeps_what_the_administrator_did(
 
 
 def test_tests_that_fail_are_the_end_of_the_build(tmp_path: Path, sources: Path) -> None:
+    before = set(Path("/var/tmp").iterdir())
     done = subprocess.run(
         [str(BUILD), str(tmp_path / "out"), "--without", "selinux", "--define", "clatnm_tests tests/unit/no_such.py"],
         env={"PATH": PATH, "HOME": str(tmp_path), "SOURCES": str(sources)},
@@ -304,6 +317,7 @@ def test_tests_that_fail_are_the_end_of_the_build(tmp_path: Path, sources: Path)
     assert "no_such.py" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: rpmbuild failed, as it says above"
     assert not (tmp_path / "out").exists()
+    assert [path for path in set(Path("/var/tmp").iterdir()) - before if path.name.startswith("rpm-tmp")] == []
 
 
 def test_without_a_tarball_the_error_names_the_command(tmp_path: Path) -> None:

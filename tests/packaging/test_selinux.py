@@ -28,8 +28,10 @@ _LIMIT_S = 120
 _TERMINALS = {"console_device_t", "devtty_t", "initrc_devpts_t"}
 # All that it may change, by class: its own places, and sockets of those it speaks to.
 WRITTEN: Mapping[str, set[str]] = {
-    "file": {"clatnm_t", "clatnm_var_lib_t", "clatnm_var_run_t"},  # the first: of its own in /proc
-    "dir": {"clatnm_var_lib_t", "clatnm_var_run_t"},
+    # The first: of its own in /proc.
+    "file": {"clatnm_t", "clatnm_tmp_t", "clatnm_tmpfs_t", "clatnm_var_lib_t", "clatnm_var_run_t"},
+    # The last: where the first is. The service has a /tmp of its own.
+    "dir": {"clatnm_tmp_t", "clatnm_var_lib_t", "clatnm_var_run_t", "tmp_t"},
     "sock_file": {"clatnm_var_run_t", "devlog_t", "init_runtime_t", "setrans_runtime_t", "system_dbusd_runtime_t"},
     # Terminals: of whoever starts a daemon by hand.
     "chr_file": {*_TERMINALS, "null_device_t", "tun_tap_device_t", "zero_device_t"},
@@ -64,11 +66,15 @@ FORBIDDEN = (
     ("net_conf_t", "file", "write"),
     ("sysctl_net_t", "file", "write"),
     ("sysfs_t", "file", "write"),
-    ("tmp_t", "dir", "add_name"),
+    ("user_tmp_t", "file", "write"),
+    ("iptables_runtime_t", "file", "write"),
     ("memory_device_t", "chr_file", "read"),
     ("fixed_disk_device_t", "blk_file", "read"),
     ("security_t", "security", "load_policy"),
     ("kernel_t", "system", "module_load"),
+    ("init_t", "system", "start"),
+    ("init_t", "dbus", "send_msg"),
+    ("init_t", "unix_stream_socket", "connectto"),
     ("init_t", "process", "ptrace"),
     ("init_t", "process", "signal"),
     ("clatnm_t", "process", "ptrace"),
@@ -80,6 +86,10 @@ FORBIDDEN = (
     ("var_lib_t", "file", "execute"),
     ("clatnm_var_lib_t", "file", "execute"),
     ("clatnm_var_run_t", "file", "execute"),
+    ("clatnm_tmp_t", "file", "execute"),
+    ("clatnm_tmpfs_t", "file", "execute"),
+    # Unless TAYGA is to be used.
+    ("clatnm_t", "cap_userns", "sys_admin"),
     ("user_home_t", "file", "execute"),
 )
 # Address family: what SELinux calls its sockets.
@@ -193,6 +203,10 @@ def test_has_what_it_lives_of(policy: Policy) -> None:
         ("init_t", "unix_dgram_socket", "sendto"),
         ("init_runtime_t", "sock_file", "write"),
         ("net_conf_t", "file", "read"),
+        ("initrc_t", "dbus", "send_msg"),
+        ("systemd_logind_inhibit_runtime_t", "fifo_file", "write"),
+        ("init_runtime_t", "dir", "watch"),
+        ("iptables_runtime_t", "file", "lock"),
         ("clatnm_etc_t", "file", "execute_no_trans"),
         ("bin_t", "file", "execute_no_trans"),
         (DOMAIN, "bpf", "prog_load"),

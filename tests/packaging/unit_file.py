@@ -25,6 +25,11 @@ def families() -> set[str]:
     return {word.removeprefix("AF_").lower() for word in settings("RestrictAddressFamilies")}
 
 
+def temporary() -> set[str]:
+    """Directories that are its own although others have one of that name."""
+    return {"/tmp", "/var/tmp"} if settings("PrivateTmp") == ["yes"] else set()
+
+
 def writable() -> set[str]:
     """The directories that systemd makes for it."""
     state = {f"/var/lib/{name}" for name in settings("StateDirectory")}

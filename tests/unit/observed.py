@@ -114,6 +114,8 @@ class Stage:
         self.fault: HostError | None = None
         """What the kernel says instead of an answer."""
         self.reads = self.changes = 0
+        self._in_thread = False
+        """What is done now, is done in the kernel's own."""
         self.parts = {name: Part(name) for name in _PARTS}
         for name, kind in _PARTS.items():
             monkeypatch.setattr(observer, kind, lambda *_, name=name, **__: self.parts[name])
@@ -152,13 +154,18 @@ class Stage:
         self.changes += 1
 
     def _uplinks(self) -> tuple[Uplink, ...]:
+        assert not self._in_thread, "what managers tell changes meanwhile"
         return self.uplinks
 
     async def _attach(self, bus: Any, changed: Callable[[], None]) -> None:
         self.followed.append((bus, changed))
 
     async def _do(self, work: Callable[[Any], T]) -> T:
-        return work(SimpleNamespace(links=self._links, ways=lambda _: self.ways))
+        self._in_thread = True
+        try:
+            return work(SimpleNamespace(links=self._links, ways=lambda _: self.ways))
+        finally:
+            self._in_thread = False
 
     def _links(self) -> dict[str, Link]:
         self.reads += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class PrivateBus:
         # It prints the address when it listens.
         self.address = self._process.stdout.readline().strip()
         assert self.address, "dbus-daemon did not start"
+
+    def freeze(self) -> None:
+        """It does nothing any more, and does not notice who goes."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         self._process.kill()

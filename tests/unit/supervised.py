@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,15 @@ PLAN = the_plan(WORLD)
 OTHER = the_plan(a_world(a_link("eth0", index=3, ipv6=("2001:db8:b::5/64",))))
 
 
+_PIDS = itertools.count(4711)
+
+
 class FakeTranslator:
     def __init__(self, backend: FakeBackend, plan: Plan) -> None:
         self.backend = backend
         self.plan = plan
         self._ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.pids: tuple[int, ...] = (next(_PIDS),)
 
     async def update(self, plan: Plan) -> None:
         await self.backend.take("update")

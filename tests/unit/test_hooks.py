@@ -142,6 +142,43 @@ def test_what_is_run_in_the_end_is_settled_at_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "clat-moved\n"
 
 
+def test_what_is_run_in_the_end_is_told_what_was_told_at_the_start(tmp_path: Path) -> None:
+    """So it can undo that: after changes of the plan, of the configuration, and of the daemon."""
+    up = a_script(tmp_path / "up", f"env > {tmp_path}/up.env")
+    down = a_script(tmp_path / "down", f"env > {tmp_path}/down.env")
+    settings = Settings(script_up=up, script_down=down, fallback_prefix=IPv6Network("2001:db8::/96"))
+    changing = Hooks(lambda: settings)
+    successor = Hooks(Settings)
+    another = replace(PLAN, prefix=IPv6Network("2001:db8:64::/96"), ipv4_mtu_bytes=1280, metric=7)
+
+    async def story() -> None:
+        nonlocal settings
+        await changing.up(PLAN)
+        settings = Settings(script_down="/nowhere")
+        script, told = changing.down_of(another)
+        successor.inherit(another, script, told)
+        await successor.down(another)
+
+    run(story())
+    before, after = ((tmp_path / f"{name}.env").read_text().splitlines() for name in ("up", "down"))
+    shell = ("_=", "PWD=", "OLDPWD=", "SHLVL=")  # its own
+    assert {line for line in before if not line.startswith(shell)} == {
+        line for line in after if not line.startswith(shell)
+    }
+
+
+def test_what_is_run_in_the_end_has_an_environment_also_where_an_older_daemon_wrote_none(tmp_path: Path) -> None:
+    down = a_script(tmp_path / "down", f"echo $clat_dev $plat_prefix > {tmp_path}/ran")
+    successor = Hooks(Settings)
+
+    async def story() -> None:
+        successor.inherit(PLAN, down, {})
+        await successor.down(PLAN)
+
+    run(story())
+    assert (tmp_path / "ran").read_text() == f"{PLAN.device} {PLAN.prefix}\n"
+
+
 def test_nothing_is_taken_down_that_did_not_come_up(tmp_path: Path) -> None:
     down = a_script(tmp_path / "down", f"touch {tmp_path}/ran")
     failing = hooks_with(up=a_script(tmp_path / "up", "exit 1"), down=down)

@@ -74,7 +74,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "metrics": LEAVES | {"config_metrics", "status"},
     "monitor": LEAVES | {"dbus", "status"},
     "supervisor": LEAVES | {"hooks", "memo", "policy", "translators"},
-    "caretaker": frozenset({"kernel", "translators"}),
+    "caretaker": frozenset({"firewall", "kernel", "translators"}),
     "byhand": LEAVES | {"config", "kernel", "policy", "proto", "relay", "status", "translators"},
 }
 # These two sit on top and may import every room; nothing but `cli` may import them.

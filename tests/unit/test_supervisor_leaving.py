@@ -7,8 +7,9 @@ import asyncio
 from dataclasses import replace
 
 from clatnm.errors import HostError
+from clatnm.hooks import Hooks
 from clatnm.memo import Past
-from clatnm.model import RunState, Start, Update
+from clatnm.model import Plan, RunState, Settings, Start, Update
 from clatnm.policy import retry
 from clatnm.translators.base import Ended
 from tests.unit.aio import settle
@@ -62,6 +63,35 @@ def test_end_of_an_adopted_one_counts_by_its_whole_life() -> None:
         await settle()
         assert stage.states() == {}
         assert stage.supervisor.retries["wlan0"].not_before == NOW, "it ran for an hour: the next try is at once"
+
+    play(scene)
+
+
+def test_one_that_is_gone_is_buried_before_anything_else() -> None:
+    async def scene(stage: Stage) -> None:
+        gone: list[tuple[str, dict[str, str]]] = []
+
+        class Burying(Hooks):
+            async def down(self, plan: Plan) -> None:
+                script, told = self.down_of(plan)
+                gone.append((script, dict(told)))
+
+        stage.supervisor._hooks = Burying(Settings)
+        past = replace(PAST, script_down="/etc/clatnm/down", environment={"clat_dev": "clat-old"}, collisions=2)
+        await stage.supervisor.bury(past)
+        assert gone == [("/etc/clatnm/down", {"clat_dev": "clat-old"})]
+        assert stage.states() == {}
+        assert stage.supervisor.retries["wlan0"].collisions == 2, "the next address is another one"
+
+    play(scene)
+
+
+def test_what_is_to_be_run_in_the_end_is_handed_on() -> None:
+    async def scene(stage: Stage) -> None:
+        adopt(stage, replace(PAST, script_down="/etc/clatnm/down", environment={"clat_dev": "clat-old"}))
+        await settle()
+        past = stage.backend.entrusted[PLAN.key]
+        assert (past.script_down, past.environment) == ("/etc/clatnm/down", {"clat_dev": "clat-old"})
 
     play(scene)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The service beside what else a system has: polkit, journald, firewalld, systemd-resolved; and through its sleep."""
+"""The service beside what else a system has: polkit, journald, firewalld, systemd-resolved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from tests.machines import systemd_network as network
 from tests.machines import systemd_numbers as numbers
 from tests.machines import systemd_service as service
-from tests.machines import systemd_suspend as suspend
 from tests.machines.systemd_checks import Checks, run
 
 CHECKS: Checks = {
@@ -19,9 +18,6 @@ CHECKS: Checks = {
     "other-configuration": network.other_configuration,
     "asks-the-links-own-resolvers": network.asks_the_links_own_resolvers,
     "connections-outlive-native-ipv4": network.connections_outlive_native_ipv4,
-    "resumes-here-with-connections": suspend.resumes_here,
-    "resumes-elsewhere": suspend.resumes_elsewhere,
-    "resumes-elsewhere-with-networkd": suspend.resumes_elsewhere_with_networkd,
 }
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from clatnm.cli.main import main
 from clatnm.dbus import service
 from clatnm.errors import BusError
 from clatnm.kernel import netlink
+from clatnm.kernel.host import Host
 from clatnm.model import AddressKind, Choices
 from clatnm.translators import adoption, leftovers
 from clatnm.translators.estate import Estate
@@ -248,7 +249,7 @@ def test_cleanup_says_what_it_found(
 
     monkeypatch.setattr(netlink, "Netlink", FakeNetlink)
 
-    async def end_orphans(_: Estate) -> list[str]:
+    async def end_orphans(_: Host, __: Estate) -> list[str]:
         return left.orphans
 
     monkeypatch.setattr(leftovers, "cleanup", lambda kernel: left.marks)

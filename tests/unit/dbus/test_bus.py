@@ -312,11 +312,15 @@ def test_no_bus_at_the_address_is_a_bus_error(room: Room, private_bus: PrivateBu
         run(room.bus.Bus.connect())
 
 
-def test_call_that_finds_the_bus_dead_says_so_and_nothing_else(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_that_finds_the_bus_dead_says_so_and_nothing_else(
+    room: Room, private_bus: PrivateBus, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work() -> None:
         bus = await room.bus.Bus.connect()
+        private_bus.freeze()  # else its answer to the end could be read before anything is written
         bus._connection._sock.shutdown(socket.SHUT_WR)
-        with pytest.raises(BusError):
+        # The other library has closed the socket by then, and what it says differs between its versions.
+        with pytest.raises(BusError, match="Broken pipe" if room.library == "dbus_next" else None):
             await bus.call(destination=PEER, path=PATH, interface=PEER, member="Echo")
         await bus.closed()
         del bus

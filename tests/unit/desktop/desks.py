@@ -59,6 +59,11 @@ class Desk:
         return self.modules["clatnm.desktop.follow"]
 
     @property
+    def told(self) -> Path:
+        """What the notifier remembers, written once the notification service has answered."""
+        return self.directory / "notify" / "told.json"
+
+    @property
     def quick_watch(self) -> Any:
         return functools.partial(self.following.watch, every_s=POLL_S, reconnect_s=POLL_S)
 
@@ -90,7 +95,7 @@ class Desk:
     async def notifying(self) -> AsyncIterator[None]:
         """`clatnm notify`, with its memory in a file of this desk, and ended by SIGTERM's way."""
         session = await self.bus.Bus.connect_session()
-        file = MemoryFile(self.directory / "notify" / "told.json")
+        file = MemoryFile(self.told)
         memory = file.read(bus=await self.notifier._identity(session))
         notifier = self.notifier.Notifier(session, memory, keep=file.write, watch=self.quick_watch)
         work = asyncio.ensure_future(notifier.run())

@@ -12,6 +12,7 @@ import pytest
 from clatnm.dbus.bus import Bus
 from clatnm.firewall import firewalld
 from clatnm.firewall.firewalld import Firewalld
+from clatnm.firewall.memory import Memory
 from tests.unit.aio import run, until
 from tests.unit.firewall.fake_firewalld import FakeFirewalld
 
@@ -21,11 +22,13 @@ OURS = {"clat-eth0": "eth0"}
 
 
 @asynccontextmanager
-async def following(fake: FakeFirewalld, *, started: bool = True) -> AsyncIterator[Firewalld]:
+async def following(
+    fake: FakeFirewalld, *, started: bool = True, memory: Memory | None = None
+) -> AsyncIterator[Firewalld]:
     if started:
         await fake.start()
     bus = await Bus.connect()
-    ours = Firewalld()
+    ours = Firewalld(memory)
     try:
         await ours.attach(bus)
         yield ours

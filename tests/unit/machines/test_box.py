@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machines import box, needs
+from tests.machines import box, container, needs
 
 
 @pytest.mark.parametrize("arguments", [[], ["bookworm"], ["somewhere", "true"]])
@@ -16,7 +16,7 @@ def test_wrong_arguments_are_a_usage_error(arguments: list[str], capsys: pytest.
 
 def test_no_box_without_a_unified_hierarchy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "missing", lambda: None)
-    monkeypatch.setattr(box, "_hierarchy", lambda: None)
+    monkeypatch.setattr(container, "_hierarchy", lambda: None)
     assert box.why_not("bookworm") == "no unified cgroup hierarchy is mounted"
 
 

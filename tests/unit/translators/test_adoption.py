@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 
 from clatnm import memo
 from clatnm.facts import DefaultRoute, Link
+from clatnm.kernel import who
 from clatnm.kernel.guard import alarm
 from clatnm.memo import Memo, Past
 from clatnm.model import Plan
+from clatnm.translators import orphan
 from clatnm.translators.adoption import adopt_all, end_orphans
 from clatnm.translators.base import Translator
 from clatnm.translators.device import worker_config
@@ -66,6 +69,7 @@ class Scene:
         self.directory = directory
         self.estate = Estate(directory)
         self.machine: Any = FakeMachine()
+        self.host: Any = FakeHost(self.machine)
         self.device = Link(
             index=INDEX,
             name=PLAN.device,
@@ -77,9 +81,12 @@ class Scene:
         self.machine.links = lambda: {self.device.name: self.device}
         self.left = Left(self.estate)
 
+    async def claim(self) -> list[tuple[Past, Translator | None]]:
+        """Those that could not be adopted included."""
+        return await adopt_all(self.host, self.estate, {"tun": TunBackend(self.host)})
+
     async def adopt(self) -> list[tuple[Past, Translator]]:
-        host: Any = FakeHost(self.machine)
-        return await adopt_all(self.estate, {"tun": TunBackend(host)})
+        return [(past, translator) for past, translator in await self.claim() if translator is not None]
 
     def files(self) -> set[str]:
         return set(os.listdir(self.directory))
@@ -159,7 +166,7 @@ def test_end_of_an_adopted_one_is_noticed(scene: Scene) -> None:
 def test_one_that_has_a_daemon_is_left_alone(scene: Scene) -> None:
     async def work() -> None:
         assert await scene.adopt() == []
-        assert await end_orphans(scene.estate) == []
+        assert await end_orphans(scene.host, scene.estate) == []
 
     play(work)
     scene.left.udp_reaches_wire(PLAN.clat_v4)
@@ -223,20 +230,22 @@ def test_one_that_gave_way_meanwhile_is_ended(scene: Scene) -> None:
     tripped: Any = SimpleNamespace(do=host.do, guard=guard)
 
     async def work() -> None:
-        assert await adopt_all(scene.estate, {"tun": TunBackend(tripped)}) == []
+        assert await adopt_all(tripped, scene.estate, {"tun": TunBackend(tripped)}) == [(PAST, None)]
         assert scene.left.process.poll() == 0
 
     play(work)
 
 
-def test_one_that_obeys_no_more_is_killed(scene: Scene) -> None:
+def test_one_that_obeys_no_more_is_killed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers, and then hangs."""
+    monkeypatch.setattr(orphan, "_END_S", 0.2)
+    monkeypatch.setattr(orphan.Foreign, "terminate", lambda _: scene.left.process.send_signal(signal.SIGSTOP))
     scene.estate.withdraw(INDEX)
     scene.left.alone()
 
     async def work() -> None:
-        assert await end_orphans(scene.estate) == [f"a translator, process {scene.left.process.pid}"]
-        assert scene.left.process.poll() is not None
+        assert await end_orphans(scene.host, scene.estate) == [f"a translator, process {scene.left.process.pid}"]
+        assert scene.left.process.poll() == -signal.SIGKILL
 
     play(work)
 
@@ -245,9 +254,9 @@ def test_cleanup_ends_what_nobody_has(scene: Scene) -> None:
     scene.left.alone()
 
     async def work() -> None:
-        assert await end_orphans(scene.estate) == [f"the translator {PLAN.device}"]
+        assert await end_orphans(scene.host, scene.estate) == [f"the translator {PLAN.device}"]
         assert scene.left.process.poll() == 0
-        assert await end_orphans(scene.estate) == []
+        assert await end_orphans(scene.host, scene.estate) == []
         assert scene.files() == set()
 
     play(work)
@@ -270,8 +279,38 @@ def test_nobody_else_gets_into_the_directory(scene: Scene) -> None:
     assert (scene.directory / f"{INDEX}.memo").stat().st_mode & 0o777 == 0o600
 
 
-def test_without_a_directory_there_is_nothing_to_adopt(tmp_path: Path) -> None:
+def test_what_was_to_be_run_in_the_end_is_told_of_those_that_are_gone(scene: Scene) -> None:
+    past = replace(PAST, script_down="/etc/clatnm/down")
+    scene.estate.write(Memo(version=wire.VERSION, past=past, index=INDEX))
+    scene.left.alone()
+    scene.left.process.kill()
+    scene.left.process.wait()
+
     async def work() -> None:
-        assert await adopt_all(Estate(tmp_path / "nowhere"), {}) == []
+        assert await scene.claim() == [(past, None)]
+        assert await scene.claim() == [], "once"
+
+    play(work)
+
+
+def test_one_that_ended_this_moment_is_its_daemon_s(scene: Scene) -> None:
+    """As a second daemon may find it."""
+    scene.estate.write(Memo(version=wire.VERSION, past=PAST, index=INDEX, daemon=who.name(os.getpid())))
+    scene.left.alone()
+    scene.left.process.kill()
+    scene.left.process.wait()
+
+    async def work() -> None:
+        assert await scene.claim() == []
+        assert scene.files() == {f"{INDEX}.socket", f"{INDEX}.memo"}
+
+    play(work)
+
+
+def test_without_a_directory_there_is_nothing_to_adopt(tmp_path: Path) -> None:
+    host: Any = FakeHost(FakeMachine())
+
+    async def work() -> None:
+        assert await adopt_all(host, Estate(tmp_path / "nowhere"), {}) == []
 
     play(work)
