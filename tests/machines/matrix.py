@@ -26,19 +26,18 @@ HERE = "here"
 _BOXED = Machine("trixie", HERE)
 # The longest first, so that none is left to run alone in the end.
 PLACES: Mapping[str, Sequence[Machine]] = {
-    "systemd+services+suspend": (_NATIVE[0],),
-    "systemd+suspend": (_NATIVE[2],),
-    "systemd": (_BOXED,),
+    "systemd+services+suspend+vpn+desktop": (_NATIVE[0],),
+    "suspend+vpn": (_NATIVE[2],),
+    "systemd": (_BOXED, Machine("forky", HERE)),
     "services": (Machine("forky", HERE),),
     "privileges": (Machine("forky", HERE),),
     "scopes": (Machine("forky", HERE),),
-    "kernels+uplinks": (_OLDEST, *_NATIVE),
+    "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
+    "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
+    "kernels+uplinks": (_OLDEST, _NATIVE[0], _NATIVE[2]),
+    "kernels": (_NATIVE[1],),  # as the newest one, it has tcx
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
-    "vpn+desktop": (_NATIVE[0],),
-    "vpn": (_NATIVE[2],),
-    "apparmor": (_NATIVE[0], _NATIVE[1]),
-    "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
     "wifi": (_NATIVE[0], _NATIVE[2]),  # the other one joins in `wifi_mixed` and `wifi_roam`
