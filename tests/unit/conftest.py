@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.unit.private_bus import PrivateBus
+
+# An example may take as long as the machine takes that has much else to do: none of these tests is about time.
+settings.register_profile("clatnm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("clatnm")
 
 
 @pytest.fixture

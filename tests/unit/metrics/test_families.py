@@ -161,7 +161,7 @@ def test_two_connections_that_cannot_be_told_apart_are_one(status: dict[str, Any
     parsed(as_text(status))  # samples that are there twice are a mistake
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_page_of_an_odd_status_still_is_one(status: dict[str, Any], data: st.DataObject) -> None:
     odd = data.draw(mutated(status))
