@@ -24,6 +24,7 @@ from tests.machines.payload import COMPILED
 UNIT = Path("/usr/lib/systemd/system/clatnm.service")
 UNITS = Path("/run/systemd/system")
 _PATIENCE = 6
+_FIRST_PAUSE_S = 0.3
 _FIRST_WITH_TCX = (6, 6)
 
 
@@ -63,6 +64,7 @@ def be_patient() -> None:
         defaults = function.__kwdefaults__ or {}
         defaults["timeout_s"] *= _PATIENCE
     (eventually.__kwdefaults__ or {})["longest_pause_s"] *= _PATIENCE
+    poll._FIRST_PAUSE_S = _FIRST_PAUSE_S
 
 
 def kernel_release() -> tuple[int, int]:

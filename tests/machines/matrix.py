@@ -23,24 +23,29 @@ _NATIVE = (Machine("bookworm", "6.1"), Machine("trixie", "6.12"), Machine("forky
 _OLDEST = Machine("trixie", "5.10")
 HERE = "here"
 """For a kernel: this machine's own, so that no guest is needed, but a box (`box.py`)."""
-_BOXED = Machine("trixie", HERE)
+
+
+def _boxed(root: str) -> Machine:
+    return Machine(root, HERE)
+
+
 # The longest first, so that none is left to run alone in the end.
 PLACES: Mapping[str, Sequence[Machine]] = {
-    "systemd+services+suspend+vpn+desktop": (_NATIVE[0],),
+    "suspend+vpn+desktop": (_NATIVE[0],),
     "suspend+vpn": (_NATIVE[2],),
-    "systemd": (_BOXED, Machine("forky", HERE)),
-    "services": (Machine("forky", HERE),),
-    "privileges": (Machine("forky", HERE),),
-    "scopes": (Machine("forky", HERE),),
-    "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
+    "privileges": (_boxed("forky"),),
     "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
-    "kernels+uplinks": (_OLDEST, _NATIVE[0], _NATIVE[2]),
-    "kernels": (_NATIVE[1],),  # as the newest one, it has tcx
+    "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
+    "kernels+uplinks": (_OLDEST, _NATIVE[2]),  # with clsact, and with tcx
+    "kernels": (_NATIVE[0], _NATIVE[1]),
     "wifi_mixed": (_NATIVE[1],),
     "wifi_roam": (_NATIVE[1],),
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
     "wifi": (_NATIVE[0], _NATIVE[2]),  # the other one joins in `wifi_mixed` and `wifi_roam`
+    "systemd+services": (_boxed("bookworm"), _boxed("forky")),
+    "systemd": (_boxed("trixie"),),
+    "scopes": (_boxed("forky"),),
 }
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""

@@ -12,10 +12,11 @@ from tests.e2e.clat import connection, wait_on
 from tests.lab.poll import eventually
 from tests.machines.clat_service import SERVICE
 from tests.machines.inside import systemctl
-from tests.machines.systemd_place import UPLINK, Place
+from tests.machines.systemd_place import NETWORKD_CONFIG, PROFILE, UPLINK, Place
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 CONFIGURATION = Path("/etc/clatnm/clatnm.conf")
+_NETWORKD_FILE = Path("/run/systemd/network/20-up0.network")
 _SCRIPTED = "203.0.113.0/24"
 
 
@@ -142,3 +143,27 @@ def connections_outlive_native_ipv4(place: Place) -> None:
         wait_on(place.clat, UPLINK, timeout_s=60.0)
         flow.goes_on()
     ipv4_works()
+
+
+def translates_with_networkd(place: Place) -> None:
+    with by_networkd(place):
+        ipv4_works()
+
+
+@contextlib.contextmanager
+def by_networkd(place: Place) -> Iterator[None]:
+    """Meanwhile the uplink is systemd-networkd's, and has a CLAT; and afterwards, as NetworkManager's again."""
+    _NETWORKD_FILE.parent.mkdir(exist_ok=True)
+    _NETWORKD_FILE.write_text(NETWORKD_CONFIG)
+    systemctl("stop", "NetworkManager")
+    try:
+        systemctl("start", "systemd-networkd")
+        eventually(place.has_ipv6, message="IPv6 by networkd")
+        wait_on(place.clat, UPLINK, timeout_s=90.0)
+        yield
+    finally:
+        systemctl("stop", "systemd-networkd.socket", "systemd-networkd")
+        _NETWORKD_FILE.unlink()
+        systemctl("start", "NetworkManager")
+        place.here.run("nmcli", "connection", "up", PROFILE, timeout_s=120.0)
+    wait_on(place.clat, UPLINK, timeout_s=90.0)

@@ -12,16 +12,16 @@ from tests.e2e.clat import connection, wait_on
 from tests.e2e.datapath.rig import Within
 from tests.lab.poll import eventually
 from tests.lab.topology import NETWORKS
+from tests.machines import systemd_network as network
 from tests.machines.here import journal
 from tests.machines.inside import SkippedError, systemctl
-from tests.machines.systemd_place import NETWORKD_CONFIG, PORT, PROFILE, UPLINK, Place
+from tests.machines.systemd_place import PORT, UPLINK, Place
 from tests.machines.systemd_traffic import echoes, ipv4_works, restless, upload
 
 _TEST_MODE = Path("/sys/power/pm_test")
 _SLEEP_S = Path("/sys/module/suspend/parameters/pm_test_delay")
 """The kernel does nothing but wait so long: 5 s, if nobody says otherwise."""
 _HOOK = Path("/usr/lib/systemd/system-sleep/carry")
-_NETWORKD_FILE = Path("/run/systemd/network/20-up0.network")
 _IPV6 = 0x86DD
 _DESTINATION = slice(14 + 24, 14 + 40)
 
@@ -44,21 +44,9 @@ def resumes_elsewhere(place: Place) -> None:
 
 def resumes_elsewhere_with_networkd(place: Place) -> None:
     """systemd-networkd does nothing at all when the machine sleeps or wakes up."""
-    _NETWORKD_FILE.parent.mkdir(exist_ok=True)
-    _NETWORKD_FILE.write_text(NETWORKD_CONFIG)
-    systemctl("stop", "NetworkManager")
-    try:
-        systemctl("start", "systemd-networkd")
-        eventually(place.has_ipv6, message="IPv6 by networkd")
-        wait_on(place.clat, UPLINK, timeout_s=90.0)
+    with network.by_networkd(place):
         _suspend_and_wake(place, "a", "c")
         _suspend_and_wake(place, "c", "a")
-    finally:
-        systemctl("stop", "systemd-networkd.socket", "systemd-networkd")
-        _NETWORKD_FILE.unlink()
-        systemctl("start", "NetworkManager")
-        place.here.run("nmcli", "connection", "up", PROFILE, timeout_s=120.0)
-    wait_on(place.clat, UPLINK, timeout_s=90.0)
 
 
 def _suspend_and_wake(place: Place, old: str, new: str) -> None:

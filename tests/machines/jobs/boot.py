@@ -16,6 +16,7 @@ from tests.machines.boot_place import Booted
 from tests.machines.clat_service import SERVICE
 from tests.machines.inside import systemctl
 from tests.machines.systemd_place import UPLINK
+from tests.machines.systemd_service import device_is_left_alone
 from tests.machines.systemd_traffic import ipv4_works, upload
 
 _YEAR_S = 365 * 86400.0
@@ -68,4 +69,4 @@ def _adverts(place: Booted) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(boot.run((ipv4_by_itself,), (clock_jumps, same_wait_without_us)))
+    sys.exit(boot.run((ipv4_by_itself, device_is_left_alone), (clock_jumps, same_wait_without_us)))
