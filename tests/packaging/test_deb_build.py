@@ -21,8 +21,11 @@ from tests.unit.programs import PATH, need
 
 OTHER_HABITS = {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "USER": "other", "HOME": "/nonexistent"}
 DIST_PACKAGES = "usr/lib/python3/dist-packages"
-# What `make install-files` puts elsewhere than the package: where Debian 12 has units.
-_UNITS = {"/lib/systemd/system": "/usr/lib/systemd/system"}
+# What `make install-files` puts elsewhere than the package: where Debian 12 has units, and where Debian's zsh looks.
+_ELSEWHERE = {
+    "/lib/systemd/system": "/usr/lib/systemd/system",
+    "/usr/share/zsh/vendor-completions": "/usr/share/zsh/site-functions",
+}
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +148,14 @@ def _compressed(name: str) -> str:
 
 def _moved(name: str) -> str:
     directory, _, file = name.rpartition("/")
-    return f"{_UNITS.get(directory, directory)}/{file}"
+    return f"{_ELSEWHERE.get(directory, directory)}/{file}"
+
+
+def test_zsh_of_this_release_looks_where_the_completion_is(inside: Path) -> None:
+    zsh = need("zsh", "zsh")
+    told = subprocess.run([zsh, "-fc", "print -l $fpath"], env={"PATH": PATH}, check=True, capture_output=True, text=True)
+    (file,) = (name for name in files_of(inside / "clatnm") if name.endswith("/_clatnm"))
+    assert file.rpartition("/")[0] in told.stdout.splitlines()
 
 
 def test_every_file_is_in_one_package(inside: Path) -> None:
