@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines test-packages demo lab lint format bench fuzz trees install install-files uninstall purge dist packages clean
+.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines test-packages demo lab lint format bench fuzz trees install install-files uninstall purge dist debs packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -96,8 +96,13 @@ test-packages: ## an rpm upgraded where systemd runs, and Debian's own tests by 
 	@tools/venv.sh
 	@.venv/bin/python -m pytest tests/packaging/rpm_upgraded.py tests/packaging/autopkgtests.py $(ARGS)
 
-packages: ## the same, and an rpm and a deb of it, into dist/
-	@tools/packages.sh test
+debs: ## Debian packages, into dist/ (root, for what they are built with)
+	@tools/packages.sh deb
+	@tools/build-deb.sh
+	@tools/give-back.sh
+
+packages: ## what `make dist` makes, rpms and Debian packages, into dist/ (root, some minutes: with all unit tests)
+	@tools/packages.sh build
 	@tools/venv.sh
 	@.venv/bin/python tools/dist.py
 	@SOURCES=dist tools/build-rpm.sh

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Installs the system packages that are missing, and only those: `packages.sh install` for clatnm itself,
-# `packages.sh lab` for the lab too, `packages.sh test` for all of that, the linters and guests under qemu.
+# Installs the system packages that are missing, and only those: `packages.sh install` for clatnm itself, `deb` for
+# Debian packages of it too, `build` for these and rpms, `lab` for the lab, `test` for all of that, the linters and
+# guests under qemu.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 case ${1-} in
 install) scopes="install" ;;
+deb) scopes="install deb" ;;
+build) scopes="install deb rpm" ;;
 lab) scopes="install lab" ;;
-test) scopes="install lab test" ;;
-*) echo "usage: packages.sh install|lab|test" >&2 && exit 2 ;;
+test) scopes="install deb rpm lab test" ;;
+*) echo "usage: packages.sh install|deb|build|lab|test" >&2 && exit 2 ;;
 esac
 
 # What shows that it is there (a program, or `venv`; `=`: the package; `-`: not there)   Debian, Ubuntu     Fedora            for
@@ -53,24 +56,24 @@ table='
     zsh                zsh                zsh               test
     fish               fish               fish              test
     git                git                git               test
-    rpmbuild           rpm                rpm-build         test
+    rpmbuild           rpm                rpm-build         rpm
     rpmlint            rpmlint            rpmlint           test
-    =python3-packaging python3-packaging  -                 test
-    dpkg-buildpackage  dpkg-dev           -                 test
-    dh                 debhelper          -                 test
-    dh_apparmor        dh-apparmor        -                 test
-    dh_python3         dh-python          -                 test
+    =python3-packaging python3-packaging  -                 rpm
+    dpkg-buildpackage  dpkg-dev           -                 deb
+    dh                 debhelper          -                 deb
+    dh_apparmor        dh-apparmor        -                 deb
+    dh_python3         dh-python          -                 deb
     lintian            lintian            -                 test
-    pkgconf            pkgconf            -                 test
-    systemd.pc         systemd-dev        -                 test
-    =build-essential   build-essential    -                 test
-    =python3-all       python3-all        -                 test
-    =python3-setuptools python3-setuptools -                test
-    =pybuild-plugin-pyproject pybuild-plugin-pyproject - test
+    pkgconf            pkgconf            -                 deb
+    systemd.pc         systemd-dev        -                 deb
+    =build-essential   build-essential    -                 deb
+    =python3-all       python3-all        -                 deb
+    =python3-setuptools python3-setuptools -                deb
+    =pybuild-plugin-pyproject pybuild-plugin-pyproject - deb
     apparmor_parser    apparmor           apparmor-parser   test
-    checkmodule        checkpolicy        checkpolicy       test
-    semodule_package   semodule-utils     policycoreutils   test
-    selinux-devel      selinux-policy-dev selinux-policy-devel test
+    checkmodule        checkpolicy        checkpolicy       rpm
+    semodule_package   semodule-utils     policycoreutils   rpm
+    selinux-devel      selinux-policy-dev selinux-policy-devel rpm
     selinux-policy     selinux-policy-default selinux-policy-targeted test
     secilc             secilc             secilc            test
     sesearch           setools            setools-console   test

@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NM_CONF = REPOSITORY / "nm-dispatcher/90-clatnm.conf"
 UNIT = REPOSITORY / "packaging/systemd/clatnm.service"
 SPEC = REPOSITORY / "packaging/rpm/clatnm.spec"
+CONTROL = REPOSITORY / "packaging/debian/control"
 INSTALL = REPOSITORY / "tools/install.sh"
 NOBODY = 65534
 
@@ -294,11 +295,33 @@ def test_spec_file_lists_what_is_installed(tmp_path: Path) -> None:
 # The tools
 
 
-def test_packages_of_the_lab_are_installed_for_the_lab() -> None:
+def packages_for(*scopes: str) -> set[str]:
+    """Debian's names of what tools/packages.sh installs for these."""
     table = (REPOSITORY / "tools/packages.sh").read_text().partition("table='")[2].partition("'")[0]
-    rows = [line.split() for line in table.splitlines() if line.strip()]
-    for_lab = {debian for _, debian, _, scope in rows if scope in ("install", "lab")}
-    assert set(LAB_TOOLS.values()) <= for_lab
+    return {row[1] for row in map(str.split, table.splitlines()) if row and row[3] in scopes}
+
+
+def test_packages_of_the_lab_are_installed_for_the_lab() -> None:
+    assert set(LAB_TOOLS.values()) <= packages_for("install", "lab")
+
+
+def test_who_builds_packages_gets_what_they_are_built_with_and_no_firewalls_and_machines() -> None:
+    asked = CONTROL.read_text().partition("Build-Depends:")[2].partition("\nRules-")[0].split(",")
+    wanted = {entry.split()[0] for entry in asked if entry.strip() and "<!nocheck>" not in entry}
+    part_of = {
+        "debhelper-compat": "debhelper",
+        "dh-sequence-installsysusers": "debhelper",
+        "dh-sequence-python3": "dh-python",
+        "linux-libc-dev": "build-essential",
+    }
+    assert {part_of.get(name, name) for name in wanted} <= packages_for("install", "deb")
+    assert {"rpm", "selinux-policy-dev"} <= packages_for("rpm")
+    others = packages_for("lab", "test")
+    assert {"network-manager", "firewalld", "ufw", "qemu-system-x86", "selinux-policy-default"} <= others
+    assert others & packages_for("install", "deb", "rpm") == set()
+    for target, scope in {"debs": "deb", "packages": "build"}.items():
+        steps = (REPOSITORY / "Makefile").read_text().partition(f"\n{target}:")[2].partition("\n\n")[0]
+        assert f"@tools/packages.sh {scope}\n" in steps
 
 
 @pytest.mark.parametrize("script", sorted((REPOSITORY / "tools").glob("*.sh")), ids=lambda path: path.name)
