@@ -70,11 +70,10 @@ class Caretaker:
         except OSError as error:  # then it is as it was before there were any
             log.debug("no caretaker: %s", error.strerror)
             return
-        self._follow()
-        if self._noted is not None:
+        if self._follow() and self._noted is not None:
             with contextlib.suppress(OSError):  # then it stays for a while when another daemon comes
                 self._noted.touch(mode=0o600)
-                self._noted.write_text(who.name(self._process.pid))
+                self._noted.write_text(f"{who.name(self._process.pid)}\n{who.name(os.getpid())}")
         self._engaged()
 
     @property
@@ -98,14 +97,17 @@ class Caretaker:
             self._process.wait()
         self._close()
 
-    def _follow(self) -> None:
-        """End the one that is noted, an earlier daemon's: we are here in its place."""
+    def _follow(self) -> bool:
+        """End the one that is noted, an earlier daemon's: we are here in its place. False: that daemon lives, and we
+        are a second one, which is not to be."""
         if self._noted is None:
-            return
+            return True
         from clatnm.kernel import who  # noqa: PLC0415  # as above
 
         with contextlib.suppress(OSError, ValueError):
-            named = self._noted.read_text()
+            named, _, daemon = self._noted.read_text().partition("\n")
+            if daemon != who.name(os.getpid()) and who.lives(daemon):
+                return False
             self._noted.unlink()
             earlier = who.find(named)
             if earlier is not None:
@@ -113,6 +115,7 @@ class Caretaker:
                     signal.pidfd_send_signal(earlier, signal.SIGTERM)
                 finally:
                     os.close(earlier)
+        return True
 
     def _wait_no_more(self) -> None:
         if self._timer is not None:

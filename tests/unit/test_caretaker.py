@@ -103,6 +103,29 @@ def test_one_of_an_earlier_daemon_ends_when_there_is_another_or_none_is_needed(
     assert not noted.exists()
 
 
+def test_one_whose_daemon_lives_is_not_a_second_daemon_s_to_end(
+    started: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """As when somebody tries `clatnm daemon -v` in a terminal, beside the service."""
+    noted = tmp_path / "caretaker"
+    first = Caretaker(noted=noted)
+    first.engage()
+    with subprocess.Popen(["sleep", "60"]) as daemon:
+        text = f"{who.name(started[0].pid)}\n{who.name(daemon.pid)}"
+        noted.write_text(text)
+        try:
+            second = Caretaker(noted=noted)
+            second.engage()
+            second.dismiss()
+            assert started[0].poll() is None
+            assert noted.read_text() == text
+        finally:
+            daemon.kill()
+    Caretaker(noted=noted).dismiss()
+    assert started[0].wait(10) == -signal.SIGTERM
+    first.dismiss()
+
+
 def test_number_that_is_somebody_else_s_by_now_is_not_the_earlier_one(tmp_path: Path) -> None:
     noted = tmp_path / "caretaker"
     with subprocess.Popen(["sleep", "60"]) as other:
