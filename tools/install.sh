@@ -11,15 +11,19 @@ cd "$(dirname "$0")/.."
 umask 022
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR-}
-library=$prefix/lib/clatnm
 
 case $prefix in
 /*) ;;
 *) echo "error: PREFIX must be an absolute path (PREFIX=/usr/local)" >&2 && exit 2 ;;
 esac
+# Without a slash at the end, and absolute: they are compared, and looked for in what venv and pip write.
+prefix=$(realpath -ms -- "$prefix")
+[ -z "$root" ] || root=$(realpath -ms -- "$root")
+[ "$root" != / ] || root=
+library=$prefix/lib/clatnm
 
 if [ -z "$root" ] && [ "$(id -u)" -ne 0 ]; then
-    echo "error: installing into the system needs root (sudo make ${1-install})" >&2
+    echo "error: only root can change the system (sudo make ${1-install})" >&2
     exit 1
 fi
 
@@ -138,7 +142,7 @@ install_files() {
 }
 
 install_program() {
-    local python source
+    local python source fresh=$library.new
     # The system's own first: the service cannot see one in somebody's home, nor can other users.
     python=$(PATH=/usr/bin:/usr/local/bin:$PATH; command -v "$(tools/python.sh)")
     case $python in
@@ -146,18 +150,21 @@ install_program() {
     esac
     source=$(mktemp -d)
     # shellcheck disable=SC2064  # the directory as it is called now
-    trap "rm -rf '$source'" EXIT
+    trap "rm -rf '$source' '$root$fresh'" EXIT
     # Built from a copy: a build inside the tree would leave root's files there, and take in leftovers of earlier ones.
     cp -r pyproject.toml setup.py README.md LICENSE clatnm "$source"
-    rm -rf "$root$library"
     mkdir -p "$root$prefix/lib" "$root$prefix/bin"
-    "$python" -m venv "$root$library"
-    "$root$library/bin/python" -m pip install --quiet --disable-pip-version-check "${source}[monitor]"
-    "$root$library/bin/python" -m pip uninstall -qq --yes setuptools pip
+    # Beside the older one, which is in use, and which stays as it is where pip does not get what it asks for.
+    rm -rf "$root$fresh"
+    "$python" -m venv "$root$fresh"
+    "$root$fresh/bin/python" -m pip install --quiet --disable-pip-version-check "${source}[monitor]"
+    "$root$fresh/bin/python" -m pip uninstall -qq --yes setuptools pip
     # The libraries' own commands and the activation scripts are nobody's business.
-    find "$root$library/bin" -type f ! -name clatnm -delete
-    # pip has written where the environment is now; it will be used without DESTDIR in front.
-    [ -z "$root" ] || sed -i "s|$root||g" "$root$library/pyvenv.cfg" "$root$library/bin/clatnm"
+    find "$root$fresh/bin" -type f ! -name clatnm -delete
+    # pip has written where the environment is now.
+    sed -i "s|$root$fresh|$library|g" "$root$fresh/pyvenv.cfg" "$root$fresh/bin/clatnm"
+    rm -rf "$root$library"
+    mv "$root$fresh" "$root$library"
     ln -sfn "$library/bin/clatnm" "$root$prefix/bin/clatnm"
 }
 
@@ -195,6 +202,8 @@ install)
     make_user
     profile -r
     reread
+    # An older daemon would start translators of this version.
+    [ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl try-restart clatnm.service || true
     [ -n "$root" ] || echo "installed; start it now and at every boot: systemctl enable --now clatnm"
     ;;
 files)
@@ -211,7 +220,7 @@ uninstall | purge)
     while read -r _ place; do
         [ -z "$place" ] || rm -f "$root$place"
     done <<<"$completions"
-    rm -rf "$root$library"
+    rm -rf "$root$library" "$root$library.new"
     rm -f "$root$prefix/bin/clatnm"
     [ ! -d "$root$prefix/share/clatnm" ] || rmdir --ignore-fail-on-non-empty "$root$prefix/share/clatnm"
     if [ "$1" = purge ]; then

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,24 @@ def test_what_install_makes_uninstall_and_purge_take_away(machine: HostView) -> 
     assert make(machine, "purge") == "removed\n"
     assert machine.changes() == before
     assert machine.run("find", "/run", "-name", "*clatnm*") == ""
+
+
+def test_upgrade_that_fails_leaves_the_older_one_that_succeeds_has_it_started_anew(machine: HostView) -> None:
+    """pip may find no network, and clatnm may be what there is IPv4 by."""
+    make(machine, "install")
+    before = machine.changes()
+    failing = f"! PIP_INDEX_URL=https://[::1]:1/ PIP_RETRIES=0 make -C {REPOSITORY} install"
+    assert "ERROR: " in machine.run("sh", "-euc", failing)
+    assert machine.run("/usr/local/bin/clatnm", "--version") == f"clatnm {__version__}\n"
+    assert machine.changes() == before
+
+    # There is no systemd here to be asked.
+    asked = shlex.quote("#!/bin/sh\necho $* >>/run/asked\n")
+    machine.run("mkdir", "-p", "/run/systemd/system", "/run/bin")
+    machine.run("sh", "-euc", f"printf %s {asked} >/run/bin/systemctl && chmod 755 /run/bin/systemctl")
+    machine.run("make", "-C", str(REPOSITORY), "install", PATH=f"/run/bin:{os.environ['PATH']}")
+    asked_for = machine.run("cat", "/run/asked").splitlines()
+    assert asked_for.index("daemon-reload") < asked_for.index("try-restart clatnm.service")
 
 
 def test_purge_where_nothing_is_changes_nothing(machine: HostView) -> None:
