@@ -8,7 +8,7 @@ ARGS ?=
 export PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines test-packages demo lab lint format bench fuzz trees install install-files uninstall purge dist debs packages clean
+.PHONY: help test test-versions test-nm-matrix test-networkd-matrix test-clatd test-machines test-packages demo lab lint format bench fuzz trees install install-files uninstall purge dist debs rpms packages clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -101,13 +101,14 @@ debs: ## Debian packages, into dist/ (root, for what they are built with)
 	@tools/build-deb.sh
 	@tools/give-back.sh
 
-packages: ## what `make dist` makes, rpms and Debian packages, into dist/ (root, some minutes: with all unit tests)
-	@tools/packages.sh build
+rpms: ## what `make dist` makes, and rpms of it, into dist/ (root, some minutes: with all unit tests)
+	@tools/packages.sh rpm
 	@tools/venv.sh
 	@.venv/bin/python tools/dist.py
 	@SOURCES=dist tools/build-rpm.sh
-	@tools/build-deb.sh
 	@tools/give-back.sh
+
+packages: rpms debs ## both (root)
 
 clean: ## remove .venv, caches and build leftovers
 	@rm -rf .venv build dist *.egg-info clatnm/bpf/clat.json .pytest_cache .mypy_cache .ruff_cache .hypothesis

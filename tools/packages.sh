@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Installs the system packages that are missing, and only those: `packages.sh install` for clatnm itself, `deb` for
-# Debian packages of it too, `build` for these and rpms, `lab` for the lab, `test` for all of that, the linters and
-# guests under qemu.
+# Debian packages of it too, `rpm` for rpms, `lab` for the lab, `test` for all of that, the linters and guests under qemu.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 case ${1-} in
 install) scopes="install" ;;
 deb) scopes="install deb" ;;
-build) scopes="install deb rpm" ;;
+rpm) scopes="install rpm" ;;
 lab) scopes="install lab" ;;
 test) scopes="install deb rpm lab test" ;;
-*) echo "usage: packages.sh install|deb|build|lab|test" >&2 && exit 2 ;;
+*) echo "usage: packages.sh install|deb|rpm|lab|test" >&2 && exit 2 ;;
 esac
 
 # What shows that it is there (a program, or `venv`; `=`: the package; `-`: not there)   Debian, Ubuntu     Fedora            for

@@ -130,6 +130,7 @@ NOT_RUN: Mapping[str, str] = {
     "make fuzz": _TEST,
     "make install": f"{_INSTALL} tests/machines/systemd_place.py the whole",
     "make dist": f"{_RELEASE} test_dist.py",
+    "make rpms": f"{_RELEASE} test_rpm.py",
     "make packages": f"{_RELEASE} test_rpm.py and test_deb_build.py",
     "dnf install ./dist/clatnm-*.noarch.rpm": "there is no dnf here; tests/packaging/test_rpm.py has rpm install it",
     "systemctl enable --now clatnm": _GUESTS,

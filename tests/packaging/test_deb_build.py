@@ -153,7 +153,9 @@ def _moved(name: str) -> str:
 
 def test_zsh_of_this_release_looks_where_the_completion_is(inside: Path) -> None:
     zsh = need("zsh", "zsh")
-    told = subprocess.run([zsh, "-fc", "print -l $fpath"], env={"PATH": PATH}, check=True, capture_output=True, text=True)
+    told = subprocess.run(
+        [zsh, "-fc", "print -l $fpath"], env={"PATH": PATH}, check=True, capture_output=True, text=True
+    )
     (file,) = (name for name in files_of(inside / "clatnm") if name.endswith("/_clatnm"))
     assert file.rpartition("/")[0] in told.stdout.splitlines()
 

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "tools/build-rpm.sh"
 SPEC = REPOSITORY / "packaging/rpm/clatnm.spec"
 RPMLINTRC = REPOSITORY / "packaging/rpm/clatnm.rpmlintrc"
-# `make packages` runs every unit test that needs neither root nor a network. These show that it would.
+# `make rpms` runs every unit test that needs neither root nor a network. These show that it would.
 FEW = ("--define", "clatnm_tests tests/unit/test_model.py tests/unit/templates tests/unit/bpf/test_bpf_config.py")
 NAMES = ("clatnm", "clatnm-networkd")
 POLICY = Path("/usr/share/selinux/devel/Makefile")

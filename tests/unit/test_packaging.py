@@ -252,6 +252,19 @@ def test_uninstall_leaves_only_the_configuration(tmp_path: Path, prefix: str) ->
     assert install("uninstall", tmp_path, prefix) == {"/etc/clatnm/clatnm.conf"}
 
 
+@pytest.mark.parametrize("destination", ["{place}/", "{relative}"])
+def test_slashes_at_the_end_and_relative_directories_are_all_the_same(tmp_path: Path, destination: str) -> None:
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    wanted = install("files", plain, "/usr")
+    named = destination.format(place=other, relative=os.path.relpath(other, REPOSITORY))
+    subprocess.run(
+        [str(INSTALL), "files"], env={"PATH": PATH, "DESTDIR": named, "PREFIX": "/usr/"}, check=True, timeout=60
+    )
+    made = [path for path in other.rglob("*") if not path.is_dir()]
+    assert {f"/{path.relative_to(other)}" for path in made} == wanted
+    assert "ExecStart=/usr/bin/clatnm daemon" in (other / "usr/lib/systemd/system/clatnm.service").read_text()
+
+
 def test_install_keeps_a_changed_configuration(tmp_path: Path) -> None:
     install("files", tmp_path, "/usr")
     own = tmp_path / "etc/clatnm/clatnm.conf"
@@ -319,7 +332,7 @@ def test_who_builds_packages_gets_what_they_are_built_with_and_no_firewalls_and_
     others = packages_for("lab", "test")
     assert {"network-manager", "firewalld", "ufw", "qemu-system-x86", "selinux-policy-default"} <= others
     assert others & packages_for("install", "deb", "rpm") == set()
-    for target, scope in {"debs": "deb", "packages": "build"}.items():
+    for target, scope in {"debs": "deb", "rpms": "rpm"}.items():
         steps = (REPOSITORY / "Makefile").read_text().partition(f"\n{target}:")[2].partition("\n\n")[0]
         assert f"@tools/packages.sh {scope}\n" in steps
 
