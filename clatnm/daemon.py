@@ -143,6 +143,8 @@ class Daemon:
             await self._supervisor.stop_all()
             await self._firewalld.close()
             self._caretaker.dismiss()
+            if self._estate is not None:
+                self._estate.close()
             return
         await self._supervisor.leave_all()
 

@@ -99,6 +99,11 @@ class Estate:
             for suffix in (_MEMO, ".new", _DOOR):
                 (self._directory / f"{index}{suffix}").unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """We leave nothing: nor the directory, unless somebody else has something there."""
+        with contextlib.suppress(OSError):
+            self._directory.rmdir()
+
     def indexes(self) -> list[int]:
         """Of all that somebody has left, or has now."""
         try:

@@ -133,6 +133,7 @@ def stop_leaves_nothing(place: Place) -> None:
     place.clat.stop()
     before = snapshot.take(place.here)
     assert not has_route()
+    assert not list(Path("/run/clatnm").iterdir()), "systemd lets it stay"
     place.clat.start()
     wait_on(place.clat, UPLINK, timeout_s=60.0)
     place.clat.stop()

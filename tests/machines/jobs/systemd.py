@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 
 from tests.machines import systemd_service as service
+from tests.machines import systemd_trouble as trouble
 from tests.machines.systemd_checks import Checks, run
 
 FIRST: Checks = {
@@ -23,6 +24,9 @@ REST: Checks = {
     "stop-leaves-nothing": service.stop_leaves_nothing,
     "killed-comes-back": service.killed_comes_back,
     "hanging-is-noticed": service.hanging_is_noticed,
+    "failed-start-is-made-good": trouble.failed_start_is_made_good,
+    "many-translators-find-room": trouble.many_translators_find_room,
+    "one-that-takes-all-memory-ends-alone": trouble.one_that_takes_all_memory_ends_alone,
     "order-delays-nothing": service.order_delays_nothing,
     "stops-before-the-network": service.stops_before_the_network,
 }

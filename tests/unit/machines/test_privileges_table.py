@@ -20,7 +20,15 @@ SYSTEM_SERVICE = {
 # What [Service] has systemd do besides, and what is not a right: how, when, who may read.
 NO_RIGHTS = {
     *("ExecStart", "RestartSec", "WatchdogSec", "TimeoutStopSec", "StateDirectoryMode", "RuntimeDirectoryMode"),
-    *("UMask", "NoNewPrivileges", "DevicePolicy", "SystemCallArchitectures", "SystemCallErrorNumber"),
+    *(
+        "LimitNOFILE",
+        "OOMPolicy",
+        "UMask",
+        "NoNewPrivileges",
+        "DevicePolicy",
+        "SystemCallArchitectures",
+        "SystemCallErrorNumber",
+    ),
     *(
         "ProtectSystem",
         "ReadOnlyPaths",
