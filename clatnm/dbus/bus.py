@@ -8,6 +8,7 @@ on only its maintained fork imports at all. This room is the only one that names
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -81,6 +82,33 @@ def _hush(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
+class _Connection(MessageBus):
+    """The library's connection, by which it answers calls too: nobody looks at what came of each answer."""
+
+    _ended = False
+
+    def disconnect(self) -> None:
+        self._ended = True
+        super().disconnect()
+
+    def send(self, message: Any) -> Any:
+        # After the end dbus-fast would fail, or write to whatever has the descriptor's number by then.
+        with contextlib.suppress(OSError):
+            if not self._ended:
+                sent = super().send(message)
+                sent.add_done_callback(_heed)
+                return sent
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
+
+
+def _heed(sent: asyncio.Future[None]) -> None:
+    """Take note of an error: who has to know of it waits for `Bus.closed`, or for an answer."""
+    if not sent.cancelled():
+        sent.exception()
+
+
 class Bus:
     """A live connection. It is never reused: after `closed()` returns, make a new one."""
 
@@ -126,7 +154,7 @@ class Bus:
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(_hush)
         try:
-            connection = MessageBus(**options)
+            connection = _Connection(**options)
             await asyncio.wait_for(connection.connect(), _TIMEOUT_S)
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
             if connection is not None and isinstance(error, asyncio.TimeoutError):

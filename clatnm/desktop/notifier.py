@@ -151,8 +151,13 @@ async def _serve(file: MemoryFile) -> None:
             await session.own_name(NAME)
         except AlreadyRunningError as error:
             raise AlreadyRunningError("notifications of clatnm are made in this session already") from error
-        memory = file.read(bus=await _identity(session))
-        await Notifier(session, memory, keep=file.write, watch=watch_daemon).run()
+        try:
+            memory = file.read(bus=await _identity(session))
+            await Notifier(session, memory, keep=file.write, watch=watch_daemon).run()
+        except BusError as error:
+            if error.name:  # the bus itself has said no
+                raise
+            log.debug("%s", error)
     finally:
         session.close()
     raise BusError("the session bus went away", hint="the session has ended?")

@@ -40,6 +40,7 @@ def test_network_is_told_once_whatever_is_started_anew(desk: Desk) -> None:
             for _ in range(2):
                 async with desk.notifying():
                     await shows(server, WORKS)
+                    await until(desk.told.exists)  # else nobody could know the next time
                     await asked_again(daemon)
                     await shows(server, WORKS)
             (note,) = server.made
@@ -265,6 +266,23 @@ def test_it_ends_with_its_session(desk: Desk) -> None:
         desk.session.start()
 
     run(work())
+
+
+@pytest.mark.parametrize("moment", ["_identity", "Notifier"])
+def test_session_that_ends_while_it_begins_is_said_alike(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Whoever sees our name there may end the session at once."""
+    usual = getattr(desk.notifier, moment)
+
+    def killed_first(*arguments: Any, **options: Any) -> Any:
+        desk.session.kill()
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(desk.notifier, moment, killed_first)
+    with pytest.raises(BusError, match="the session bus went away"):
+        run(desk.notifier.serve(MemoryFile(None)))
+    desk.session.start()
 
 
 def test_without_a_session_there_is_nothing_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
