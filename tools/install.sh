@@ -212,8 +212,9 @@ files)
 uninstall | purge)
     made=$(cat "$record" 2>/dev/null || true)
     if [ -z "$root" ] && [ -d /run/systemd/system ]; then
-        systemctl disable --quiet --now clatnm.service || true
-        systemctl --global disable --quiet clatnm-notify.service || true
+        # Not after an earlier `uninstall`: that there is no such unit would look like a fault.
+        [ ! -e "$systemd/clatnm.service" ] || systemctl disable --quiet --now clatnm.service || true
+        [ ! -e "$users/clatnm-notify.service" ] || systemctl --global disable --quiet clatnm-notify.service || true
     fi
     profile -R
     each_file remove
