@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`make install DESTDIR=…`, as people write it: carried to `/`, it works there. And which units are disabled, and when."""
+"""`make install DESTDIR=…`, as people write it: carried to `/`, it works there. And which units are disabled when."""
 
 from __future__ import annotations
 
