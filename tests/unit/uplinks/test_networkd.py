@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partialmethod
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.unit.aio import run, until
 from tests.unit.private_bus import PrivateBus
 from tests.unit.uplinks.fake_networkd import LINK, FakeNetworkd, Variant
 from tests.unit.uplinks.fake_networkmanager import forge
+from tests.unit.uplinks.impatient import soon_tired
 from tests.unit.uplinks.networkd_follower import Follower
 
 pytestmark = pytest.mark.usefixtures("private_bus")
@@ -132,9 +132,8 @@ def test_description_that_is_the_same_is_no_change(play: Play) -> None:
 def test_networkd_that_does_not_answer_well_is_asked_again(
     trouble: str, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Bus, "call", partialmethod(Bus.call, timeout_s=0.05))
-
     async def scene(fake: FakeNetworkd, follower: Follower) -> None:
+        soon_tired(monkeypatch, lambda member: fake.mute and member == "Describe")
         fake.refuse = "org.freedesktop.DBus.Error.Failed" if trouble == "error" else ""
         fake.mute = trouble == "silence"
         fake.text = "what?" if trouble == "garbage" else None

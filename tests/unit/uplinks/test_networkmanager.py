@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from functools import partial, partialmethod
+from functools import partial
 
 import pytest
 
@@ -15,6 +15,7 @@ from clatnm.uplinks.nm_objects import ACTIVE, DEVICE, NM, SETTINGS_CONNECTION
 from tests.unit.aio import until
 from tests.unit.uplinks.fake_networkmanager import FakeNetworkManager, forge, variants
 from tests.unit.uplinks.follower import FORGED, TWO, Follower, play
+from tests.unit.uplinks.impatient import soon_tired
 from tests.unit.uplinks.recorded import (
     OWNER,
     a_device,
@@ -135,9 +136,9 @@ def test_connection_is_not_told_before_its_profile_is_known() -> None:
 def test_profile_that_is_not_told_in_time_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is no permission: the user may have opted out."""
     monkeypatch.setattr(networkmanager, "_RETRY_S", 0.01)
-    monkeypatch.setattr(Bus, "call", partialmethod(Bus.call, timeout_s=0.1))
 
     async def scene(fake: FakeNetworkManager, follower: Follower) -> None:
+        soon_tired(monkeypatch, lambda member: member in fake.mute)
         fake.mute.add("GetSettings")
         attaching = follower.begin_to_attach()
         await until(lambda: fake.count("GetSettings") > 2)
