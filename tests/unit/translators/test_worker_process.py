@@ -75,7 +75,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Scen
         with monkeypatch.context() as patched:
             patched.setattr(sys, "executable", str(program))
             run(work())
-        assert sockets() == before
+        assert sockets() <= before  # what earlier tests have left may go meanwhile
 
     return on_stage
 
@@ -83,9 +83,9 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Scen
 Play = Callable[[str, Scene], None]
 
 
-def sockets() -> int:
+def sockets() -> set[str]:
     found = (os.path.join("/proc/self/fd", number) for number in os.listdir("/proc/self/fd"))
-    return sum(os.path.lexists(path) and os.readlink(path).startswith("socket:") for path in found)
+    return {link for path in found if os.path.lexists(path) and (link := os.readlink(path)).startswith("socket:")}
 
 
 def test_process_is_ready_when_it_says_so_and_has_what_it_was_given(play: Play) -> None:
@@ -249,4 +249,4 @@ def test_program_that_cannot_be_run_is_an_error_and_leaks_nothing(monkeypatch: p
     monkeypatch.setattr(sys, "executable", "/nonexistent/python3")
     with pytest.raises(TranslatorError, match="cannot start the translator process: No such file"):
         run(WorkerProcess.spawn())
-    assert sockets() == before
+    assert sockets() <= before  # what earlier tests have left may go meanwhile
