@@ -18,6 +18,7 @@ from tests.machines.inside import systemctl
 from tests.machines.systemd_place import UPLINK
 from tests.machines.systemd_service import device_is_left_alone
 from tests.machines.systemd_traffic import ipv4_works, upload
+from tests.machines.systemd_trouble import one_that_takes_all_memory_ends_alone
 
 _YEAR_S = 365 * 86400.0
 _UP = re.compile(rf"{UPLINK}: CLAT up, 64:ff9b::/96 from ra, .* \[.*\bipv4=(none|asking|disabled)\b.*\bipv6=yes\b")
@@ -69,4 +70,4 @@ def _adverts(place: Booted) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(boot.run((ipv4_by_itself, device_is_left_alone), (clock_jumps, same_wait_without_us)))
+    sys.exit(boot.run((ipv4_by_itself, device_is_left_alone), (clock_jumps, same_wait_without_us, one_that_takes_all_memory_ends_alone)))
