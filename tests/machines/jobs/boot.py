@@ -70,4 +70,5 @@ def _adverts(place: Booted) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(boot.run((ipv4_by_itself, device_is_left_alone), (clock_jumps, same_wait_without_us, one_that_takes_all_memory_ends_alone)))
+    first, last = (ipv4_by_itself, device_is_left_alone), (clock_jumps, same_wait_without_us)
+    sys.exit(boot.run(first, (*last, one_that_takes_all_memory_ends_alone)))
