@@ -38,11 +38,11 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
     "kernels+uplinks": (_OLDEST, _NATIVE[2]),  # with clsact, and with tcx
     "kernels": (_NATIVE[0], _NATIVE[1]),
-    "wifi_mixed": (_NATIVE[1],),
+    "wifi_mixed": (_NATIVE[0],),
     "wifi_roam": (_NATIVE[1],),
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
-    "wifi": (_NATIVE[0], _NATIVE[2]),  # the other one joins in `wifi_mixed` and `wifi_roam`
+    "wifi": (_NATIVE[2],),  # the others join in `wifi_mixed` and `wifi_roam`
     "systemd+services": (_boxed("bookworm"), _boxed("forky")),
     "systemd": (_boxed("trixie"),),
     "scopes": (_boxed("forky"),),

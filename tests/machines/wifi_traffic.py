@@ -27,7 +27,8 @@ _NUMBER = struct.Struct("!I")
 
 def ipv4_works(laptop: Laptop) -> None:
     """An echo, and a download over TCP whose hash is right; with IPv4 addresses typed in."""
-    laptop.run("ping", "-c", "1", "-W", "5", str(INET_V4))
+    # Every second, until there is an answer: on clsact a packet may be lost while hooks are hung up.
+    laptop.run("ping", "-c", "1", "-w", "20", str(INET_V4))
     with urllib.request.urlopen(f"http://{INET_V4}/bytes/{_DOWNLOAD}", timeout=60) as answer:
         body = answer.read()
         assert len(body) == _DOWNLOAD

@@ -127,7 +127,7 @@ def two_radios(air: Air, daemon: ClatService, first: AccessPoint, second: Access
     for key in ("metric", "clat_v4", "device"):
         assert here["translator"][key] != other["translator"][key], key
     for told in (here, other):
-        air.laptop.run("ping", "-c", "1", "-W", "5", "-I", told["translator"]["device"], str(INET_V4))
+        air.laptop.run("ping", "-c", "1", "-w", "20", "-I", told["translator"]["device"], str(INET_V4))
     best = min((here, other), key=lambda told: int(told["translator"]["metric"]))
     assert best["translator"]["device"] in air.laptop.ip("route", "get", str(INET_V4))
     ipv4_works(air.laptop)
