@@ -22,7 +22,7 @@ from tests.e2e import clat
 from tests.e2e.outliving import at_hand
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
-from tests.lab.process import Service, start_time
+from tests.lab.process import Service, name_of, start_time
 from tests.lab.snapshot import HostState
 
 # TAYGA 0.9.2 refuses documentation addresses as the lab's behind 64:ff9b::/96, so A announces its other prefix.
@@ -69,7 +69,7 @@ def joined(lab: Lab) -> clat.Joined:
 def taygas(parent: int) -> list[int]:
     """Pids of the TAYGAs that a process has started."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "tayga\n"]
+    return [int(pid) for pid in children if name_of(int(pid)) == "tayga"]
 
 
 def the_tayga(parent: int) -> int:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tests.lab.host import Host
 from tests.lab.poll import eventually
-from tests.lab.process import Service
+from tests.lab.process import Service, name_of
 from tests.lab.session import LabError
 
 PROGRAM = "/usr/sbin/clatd"
@@ -55,11 +55,4 @@ class Clatd:
         return bool(self._translators())
 
     def _translators(self) -> list[int]:
-        return [pid for pid in self._host.processes() if _name(pid) == "tayga"]
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
-    except OSError:  # it has just ended
-        return ""
+        return [pid for pid in self._host.processes() if name_of(pid) == "tayga"]

@@ -9,6 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 
+def name_of(pid: int) -> str:
+    """What the kernel calls it; "" when it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def start_time(pid: int) -> str | None:
     """Clock tick at which `pid` started; None when there is no such process or only its zombie.
 
