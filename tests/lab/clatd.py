@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from types import TracebackType
 
 from tests.lab.host import Host
