@@ -153,13 +153,14 @@ def translates_with_networkd(place: Place) -> None:
 @contextlib.contextmanager
 def by_networkd(place: Place) -> Iterator[None]:
     """Meanwhile the uplink is systemd-networkd's, and has a CLAT; and afterwards, as NetworkManager's again."""
+    earlier = place.clat.translators()
     _NETWORKD_FILE.parent.mkdir(exist_ok=True)
     _NETWORKD_FILE.write_text(NETWORKD_CONFIG)
     systemctl("stop", "NetworkManager")
     try:
         systemctl("start", "systemd-networkd")
         eventually(place.has_ipv6, message="IPv6 by networkd")
-        # The one that was NetworkManager's is still there.
+        eventually(lambda: place.clat.translators().isdisjoint(earlier), message="NetworkManager's CLAT is gone")
         eventually(lambda: wait_on(place.clat, UPLINK)["manager"] == "systemd-networkd", message="networkd's own CLAT")
         yield
     finally:
