@@ -20,6 +20,7 @@ from tests.machines import privileges_functions as functions
 from tests.machines import systemd_network as network
 from tests.machines import systemd_numbers as numbers
 from tests.machines import systemd_service as service
+from tests.machines import systemd_suspend as suspend
 from tests.machines.clat_service import SERVICE, unit_property
 from tests.machines.inside import Report, be_patient
 from tests.machines.systemd_place import PROFILE, UPLINK, Place
@@ -148,10 +149,11 @@ def run(
         numbers.metrics_are_handed_out,
         network.asks_the_links_own_resolvers,
         network.connections_outlive_native_ipv4,
+        service.restart_keeps_connections,
         killed_one_is_followed,
         killed_together_leave_nothing,
         network.other_configuration,
-        network.translates_with_networkd,
+        suspend.resumes_elsewhere_with_networkd,
         *more,
         bounds.nothing_was_denied,
         bounds.forbidden_is_denied,

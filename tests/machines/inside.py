@@ -79,6 +79,12 @@ def has_tcx() -> bool:
     return kernel_release() >= _FIRST_WITH_TCX
 
 
+def ping_once(address: object, *options: str) -> list[str]:
+    """The command: one packet has to be enough. But on clsact one may be lost while hooks are hung up, so there it is
+    sent every second, until there is an answer."""
+    return ["ping", "-c", "1", *(("-W", "5") if has_tcx() else ("-w", "20")), *options, str(address)]
+
+
 def derived(unit: str, changes: Mapping[str, str | None]) -> str:
     """A unit's text with other values for settings of [Service]; None: without. The sandbox stays as it is."""
     kept = [line for line in unit.splitlines() if line.partition("=")[0] not in changes]

@@ -36,8 +36,7 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "privileges": (_boxed("forky"),),
     "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
     "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
-    "kernels+uplinks": (_OLDEST, _NATIVE[2]),  # with clsact, and with tcx
-    "kernels": (_NATIVE[0], _NATIVE[1]),
+    "kernels+uplinks": (_OLDEST, *_NATIVE),
     "wifi_mixed": (_NATIVE[0],),
     "wifi_roam": (_NATIVE[1],),
     "boot": (_NATIVE[0], _NATIVE[2]),

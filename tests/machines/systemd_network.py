@@ -145,11 +145,6 @@ def connections_outlive_native_ipv4(place: Place) -> None:
     ipv4_works()
 
 
-def translates_with_networkd(place: Place) -> None:
-    with by_networkd(place):
-        ipv4_works()
-
-
 @contextlib.contextmanager
 def by_networkd(place: Place) -> Iterator[None]:
     """Meanwhile the uplink is systemd-networkd's, and has a CLAT; and afterwards, as NetworkManager's again."""

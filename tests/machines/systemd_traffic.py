@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from tests.lab.inet import ECHO_PORT, WEB_PORT
 from tests.lab.poll import eventually
 from tests.lab.topology import INET_V4
+from tests.machines.inside import ping_once
 
 _BYTES = 1 << 18
 _CLOSED_PORT = 9
@@ -25,7 +26,7 @@ _PIECE = b"x" * 1000
 
 def ipv4_works() -> None:
     """Echo, UDP, TCP both ways, and an ICMP error that finds its socket."""
-    _ping()
+    subprocess.run(ping_once(INET_V4), check=True, capture_output=True)
     for size in (20, 1200, 4000):
         udp_echo(size)
     download()
@@ -37,13 +38,8 @@ def has_route() -> bool:
     return subprocess.run(["ip", "route", "get", str(INET_V4)], check=False, capture_output=True).returncode == 0
 
 
-def _ping() -> None:
-    """Every second, until there is an answer: on clsact a packet may be lost while hooks are hung up."""
-    subprocess.run(["ping", "-c", "1", "-w", f"{_SLOW_S:.0f}", str(INET_V4)], check=True, capture_output=True)
-
-
 def udp_echo(size: int) -> None:
-    """A datagram there and back. It is repeated for the same reason."""
+    """A datagram there and back. It is repeated: on clsact a packet may be lost while hooks are hung up."""
     for _ in range(_TIMES - 1):
         with contextlib.suppress(TimeoutError):
             return _exchange(size, patience_s=_SLOW_S / _TIMES)

@@ -12,10 +12,10 @@ from tests.e2e.clat import wait_on
 from tests.lab.poll import eventually
 from tests.machines.clat_service import SERVICE, unit_property
 from tests.machines.inside import SkippedError, systemctl
+from tests.machines.systemd_network import CONFIGURATION
 from tests.machines.systemd_place import UPLINK, Place
 from tests.machines.systemd_traffic import upload
 
-_CONFIGURATION = Path("/etc/clatnm/clatnm.conf")
 _STATIC = Path("/etc/clatnm/static.d")
 _RELAY = """\
 [clatnm]
@@ -32,20 +32,20 @@ _FEW, _MANY = 3, 500
 def failed_start_is_made_good(place: Place) -> None:
     """Who mends a mistake soon enough loses nothing by it, though systemd has given up meanwhile."""
     (translator,) = place.clat.translators()
-    before = _CONFIGURATION.read_text()
+    before = CONFIGURATION.read_text()
     place.clat.configure("Restart=no")
     try:
         with upload() as flow:
-            _CONFIGURATION.write_text("[clatnm]\nmode = always\n")
+            CONFIGURATION.write_text("[clatnm]\nmode = always\n")
             systemctl("restart", "--no-block", SERVICE)
             eventually(lambda: unit_property(SERVICE, "ActiveState") == "failed", message="it does not start")
-            _CONFIGURATION.write_text(before)
+            CONFIGURATION.write_text(before)
             place.clat.start()
             wait_on(place.clat, UPLINK, timeout_s=60.0)
             flow.goes_on()
             assert place.clat.translators() == {translator}, "it goes on, and the next daemon has it"
     finally:
-        _CONFIGURATION.write_text(before)
+        CONFIGURATION.write_text(before)
         place.clat.unconfigure()
 
 

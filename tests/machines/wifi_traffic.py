@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tests.lab.inet import ECHO_PORT
 from tests.lab.topology import INET_V4, INET_V6
+from tests.machines.inside import ping_once
 from tests.machines.wifi_air import Laptop
 
 PERIOD_S = 0.05
@@ -27,8 +28,7 @@ _NUMBER = struct.Struct("!I")
 
 def ipv4_works(laptop: Laptop) -> None:
     """An echo, and a download over TCP whose hash is right; with IPv4 addresses typed in."""
-    # Every second, until there is an answer: on clsact a packet may be lost while hooks are hung up.
-    laptop.run("ping", "-c", "1", "-w", "20", str(INET_V4))
+    laptop.run(*ping_once(INET_V4))
     with urllib.request.urlopen(f"http://{INET_V4}/bytes/{_DOWNLOAD}", timeout=60) as answer:
         body = answer.read()
         assert len(body) == _DOWNLOAD

@@ -15,7 +15,7 @@ from tests.lab.poll import eventually
 from tests.lab.router import DNSMASQ
 from tests.lab.topology import INET_V4
 from tests.machines.clat_service import ClatService
-from tests.machines.inside import Report, be_patient
+from tests.machines.inside import Report, be_patient, ping_once
 from tests.machines.wifi_air import AccessPoint, Air, on_the_air
 from tests.machines.wifi_traffic import ipv4_works
 
@@ -127,7 +127,7 @@ def two_radios(air: Air, daemon: ClatService, first: AccessPoint, second: Access
     for key in ("metric", "clat_v4", "device"):
         assert here["translator"][key] != other["translator"][key], key
     for told in (here, other):
-        air.laptop.run("ping", "-c", "1", "-w", "20", "-I", told["translator"]["device"], str(INET_V4))
+        air.laptop.run(*ping_once(INET_V4, "-I", told["translator"]["device"]))
     best = min((here, other), key=lambda told: int(told["translator"]["metric"]))
     assert best["translator"]["device"] in air.laptop.ip("route", "get", str(INET_V4))
     ipv4_works(air.laptop)
