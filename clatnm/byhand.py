@@ -12,8 +12,8 @@ from ipaddress import IPv6Network
 
 from clatnm import config, relay
 from clatnm.errors import ConfigError, TranslatorError
+from clatnm.kernel.changes import Monitor
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
 from clatnm.model import (
     Choices,
     Link,
@@ -30,7 +30,7 @@ from clatnm.model import (
 from clatnm.policy.addressing import device_name
 from clatnm.policy.plan import decide
 from clatnm.status import EXPLANATIONS
-from clatnm.translators import available, faults, sharing
+from clatnm.translators.backends import available, faults, sharing
 from clatnm.translators.base import Translator
 from clatnm.translators.leftovers import clean_first
 

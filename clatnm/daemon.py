@@ -44,8 +44,8 @@ from clatnm.policy.plan import decide
 from clatnm.policy.steps import diff, trying, unjudged, wake_at, wanted
 from clatnm.recorder import Recorder
 from clatnm.supervisor import Supervisor
-from clatnm.translators import BACKENDS, available, faults, sharing
 from clatnm.translators.adoption import adopt_all
+from clatnm.translators.backends import BACKENDS, available, faults, sharing
 from clatnm.translators.estate import Estate
 from clatnm.translators.leftovers import clean_first
 from clatnm.translators.process import Spare

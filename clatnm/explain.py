@@ -26,7 +26,8 @@ from clatnm.model import (
 from clatnm.policy.modes import own_file, told_modes
 from clatnm.policy.prefixes import candidates_for
 from clatnm.policy.verdict import RULES, Case, case
-from clatnm.status import EXPLANATIONS, printable, run_of, state_of
+from clatnm.printable import printable
+from clatnm.status import EXPLANATIONS, run_of, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,8 @@ from clatnm.discovery.roaming import Roaming
 from clatnm.discovery.turns import Turns
 from clatnm.errors import HostError
 from clatnm.kernel import sockets
+from clatnm.kernel.changes import Monitor
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
 from clatnm.kernel.steady import PATIENCE_S, Steady
 from clatnm.model import Link, Plan, PrefixCandidate, Running, Settings, SourceReport, Uplink, Verdict, Ways, World
 from clatnm.policy.prefixes import asks_dns, to_probe

@@ -22,7 +22,8 @@ from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.policy.rehearsal import Rehearsal
 from clatnm.policy.steps import diff, wake_at, wanted
-from clatnm.translators import BACKENDS, available, faults, sharing
+from clatnm.printable import printable
+from clatnm.translators.backends import BACKENDS, available, faults, sharing
 
 # A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
 _WAIT_S = 5.0
@@ -219,7 +220,7 @@ def as_text(scene: Scene) -> str:
     lines = [f"at {scene.at:.3f} s:"]
     lines += [f"  {_step_text(step)}" for step in scene.steps] or ["  nothing to do"]
     lines += [f"  {status.log_line(v, None, start_ms=0)}" for v in scene.verdicts if v.plan is None]
-    return "\n".join(map(status.printable, lines))
+    return "\n".join(map(printable, lines))
 
 
 # field of Plan → what people call it

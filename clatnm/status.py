@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from clatnm.model import STATIC_OWNER, Plan, Reason, Relay, Retry, Running, RunState, Verdict
+from clatnm.printable import printable
 
 EXPLANATIONS: Mapping[Reason, str] = {
     Reason.NOT_AN_UPLINK: "traffic of this connection goes through another one",
@@ -29,18 +29,6 @@ EXPLANATIONS: Mapping[Reason, str] = {
 _KILO = 1000.0
 _PLAIN = "(Interfaces without a network manager have to be named: `interfaces` in /etc/clatnm/clatnm.conf)"
 _LISTED, _SHOWN = ("addresses", "routes"), 4
-
-
-def printable(text: str) -> str:
-    """Text from elsewhere on one line and without terminal controls: the name of a Wi-Fi network may hold anything."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def json_text(told: Any, *, indent: int | None = 2) -> str:
-    """JSON for people as well: text stays readable, and what would control a terminal is escaped."""
-    text = json.dumps(told, indent=indent, ensure_ascii=False)
-    # Outside of its strings JSON has nothing but ASCII, and in these control characters below U+0020 are escaped.
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def run_of(verdict: Verdict, running: Mapping[str, Running]) -> Running | None:

@@ -15,13 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove what is found, say what it was."""
-    import asyncio
-
     from clatnm.kernel.netlink import Netlink
-    from clatnm.status import printable
+    from clatnm.printable import printable
     from clatnm.translators.leftovers import cleanup
 
-    ended = [] if arguments.gone else asyncio.run(_end_orphans())
+    ended = [] if arguments.gone else _end_orphans()
     for what in ended:
         print(printable(f"ended {what}, which no daemon had"))
     with Netlink() as kernel:
@@ -33,13 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_OK if found or ended else EXIT_NOTHING_TO_DO
 
 
-async def _end_orphans() -> list[str]:
+def _end_orphans() -> list[str]:
+    import asyncio
+
     from clatnm.kernel.host import Host
     from clatnm.translators.adoption import end_orphans
     from clatnm.translators.estate import Estate
 
-    host = Host()
-    try:
-        return await end_orphans(host, Estate())
-    finally:
-        await host.close()
+    async def end() -> list[str]:
+        host = Host()
+        try:
+            return await end_orphans(host, Estate())
+        finally:
+            await host.close()
+
+    return asyncio.run(end())

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _instead(interfaces: Sequence[str]) -> str:
     """What can be looked at without one."""
-    from clatnm.status import printable
+    from clatnm.printable import printable
 
     some = ", ".join(interfaces[:_SOME]) + (", …" if len(interfaces) > _SOME else "")
     return f" (clatnm doctor INTERFACE looks at one: {printable(some)})" if some else ""
@@ -44,23 +44,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Gather the facts, check them, tell."""
     import asyncio
 
-    from clatnm import status
     from clatnm.doctor import bundle, report
     from clatnm.doctor.findings import Level
     from clatnm.doctor.gather import gather
+    from clatnm.printable import json_text, printable
 
     if arguments.with_names and arguments.bundle is None:
         raise ConfigError("--with-names is about --bundle", hint="clatnm doctor --bundle FILE --with-names")
     facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config))
     found = report.findings(facts)
     if arguments.json:
-        print(status.json_text(report.as_json(found, facts)))
+        print(json_text(report.as_json(found, facts)))
     else:
         print(report.as_text(found, facts))
     if arguments.bundle is not None:
         names = arguments.with_names
         parts = bundle.write(arguments.bundle, found, facts, config_dir=arguments.config, with_names=names)
-        print(status.printable(f"{arguments.bundle}: {', '.join(parts)}"), file=sys.stderr)
+        print(printable(f"{arguments.bundle}: {', '.join(parts)}"), file=sys.stderr)
     if report.worst(found) is Level.FAIL:
         return EXIT_FAILED
     if not facts.subjects and not facts.machine.statics:

@@ -19,15 +19,16 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
     import json
 
-    from clatnm import explain, status
+    from clatnm import explain
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.errors import ConfigError
+    from clatnm.printable import json_text
 
     answer = asyncio.run(service.ask("Explain", arguments.connection))
     with understood():
         told = json.loads(answer)
-        text = status.json_text(told)
+        text = json_text(told)
         if not arguments.json:
             text = "\n\n".join(explain.as_text(each) for each in told)
     if not told:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
 from clatnm.cli.reloading import reload_daemon
 from clatnm.errors import BusError, ConfigError, HostError, NoDaemonError
-from clatnm.status import printable
+from clatnm.printable import printable
 
 if TYPE_CHECKING:
     from clatnm.clatd_conf import Fate
@@ -162,7 +162,7 @@ def _change(place: Place, path: Path, keys: Mapping[str, str]) -> _Change | None
     """None: nothing changes. ConfigError, HostError: see `config_edit`."""
     from clatnm import config_edit
     from clatnm.clatd_rules import Place
-    from clatnm.translators import BACKENDS
+    from clatnm.translators.backends import BACKENDS
 
     if not keys:
         return None
@@ -178,7 +178,7 @@ def _change(place: Place, path: Path, keys: Mapping[str, str]) -> _Change | None
 def _static(path: Path, keys: Mapping[str, str]) -> str:
     """The whole file: there is nothing in it but what is imported. ConfigError: it makes no sense together."""
     from clatnm import static_conf
-    from clatnm.translators import BACKENDS
+    from clatnm.translators.backends import BACKENDS
 
     first = ("uplink", "prefix")
     ordered = [*first, *sorted(keys.keys() - set(first))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 from clatnm import __version__
 from clatnm.cli import EXIT_FAILED, EXIT_USAGE
 from clatnm.errors import ClatnmError, ConfigError
-from clatnm.status import printable
+from clatnm.printable import printable
 
 _VERBS = {
     "daemon": "follow the network managers and translate where it is needed",
@@ -38,6 +39,8 @@ _VERBS = {
 }
 
 
+# Made before garbage is looked for: what is imported is none, and to look for some takes up to a tenth of a start.
+_OBJECTS = 10_000
 # Set in the environment, it has the traceback of a bug told as well.
 _TRACEBACK = "CLATNM_TRACEBACK"
 
@@ -151,6 +154,7 @@ def _occupy_closed_streams() -> None:
 
 def entry() -> None:
     """The console script."""
+    gc.set_threshold(_OBJECTS)
     _occupy_closed_streams()
     try:
         status = main()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from clatnm.cli import EXIT_NOTHING_TO_DO, EXIT_OK
 from clatnm.errors import ConfigError, HostError, ParseError
-from clatnm.status import printable
+from clatnm.printable import printable
 
 if TYPE_CHECKING:
     from clatnm.offline import OfflineTranslator

@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
     from collections.abc import Iterable
 
-    from clatnm import planner, status
+    from clatnm import planner
+    from clatnm.printable import json_text
 
     scenes: Iterable[planner.Scene]
     if arguments.replay is not None:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     scene, anything = None, False
     for scene in scenes:
         anything = anything or bool(scene.steps)
-        print(status.json_text(planner.as_json(scene), indent=None) if arguments.json else planner.as_text(scene))
+        print(json_text(planner.as_json(scene), indent=None) if arguments.json else planner.as_text(scene))
     if scene is None:
         print("the trace is empty", file=sys.stderr)
     return EXIT_OK if anything else EXIT_NOTHING_TO_DO

@@ -13,7 +13,7 @@ def reload_daemon() -> None:
     import asyncio
 
     from clatnm.dbus import service
-    from clatnm.status import printable
+    from clatnm.printable import printable
 
     try:
         fault = asyncio.run(service.ask("Reload"))

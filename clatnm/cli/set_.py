@@ -66,7 +66,7 @@ def _set(connection: str, mode: Mode | None) -> bool:
     import asyncio
 
     from clatnm import config
-    from clatnm.status import printable
+    from clatnm.printable import printable
     from clatnm.uplinks import nm_profiles
 
     key = ""
@@ -147,7 +147,7 @@ def _write(path: Path, mode: Mode | None) -> bool:
     """Write the mode into a file, and have the daemon read it."""
     from clatnm import config_edit
     from clatnm.cli.reloading import reload_daemon
-    from clatnm.translators import BACKENDS
+    from clatnm.translators.backends import BACKENDS
 
     if not config_edit.set_mode(path, mode, backends=tuple(BACKENDS)):
         return False
@@ -158,7 +158,7 @@ def _write(path: Path, mode: Mode | None) -> bool:
 def _warn_of(own_file: Path, mode: Mode) -> None:
     """A file that says another mode goes before the connection's."""
     from clatnm import config
-    from clatnm.translators import BACKENDS
+    from clatnm.translators.backends import BACKENDS
 
     try:
         settings = config.load(config.CONFIG_DIR, backends=tuple(BACKENDS)).connections.get(own_file.stem)

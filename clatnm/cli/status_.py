@@ -21,10 +21,11 @@ def run(arguments: argparse.Namespace) -> int:
     from clatnm import status
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
+    from clatnm.printable import json_text
 
     answer = asyncio.run(service.ask("Status"))
     with understood():
         told = json.loads(answer)
-        text = status.json_text(told) if arguments.json else status.as_text(told)
+        text = json_text(told) if arguments.json else status.as_text(told)
     print(text)
     return EXIT_OK

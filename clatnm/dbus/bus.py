@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One connection to a bus: calls that always end, signals in order, death as an event.
-
-dbus-next and dbus-fast have the same API. dbus-next is what distributions have had for longest; from Python 3.15
-on only its maintained fork imports at all. This room is the only one that names either.
-"""
+"""One connection to a bus: calls that always end, signals in order, death as an event."""
 
 from __future__ import annotations
 
@@ -17,19 +13,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-try:
-    from dbus_next import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
-    from dbus_next import DBusError as LibraryError
-    from dbus_next import service as library_service
-
-    from clatnm.dbus.patient import PatientBus as MessageBus
-except (ImportError, AttributeError):  # missing, or too old for this Python
-    from dbus_fast import BusType, Message, MessageFlag, MessageType, RequestNameReply, Variant
-    from dbus_fast import DBusError as LibraryError
-    from dbus_fast import service as library_service
-    from dbus_fast.aio import MessageBus  # type: ignore[no-redef]
-
 from clatnm.dbus import names
+from clatnm.dbus.library import (
+    BusType,
+    LibraryError,
+    Message,
+    MessageBus,
+    MessageFlag,
+    MessageType,
+    RequestNameReply,
+    Variant,
+    library_service,
+)
 from clatnm.errors import AlreadyRunningError, BusError
 
 __all__ = [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clatnm.desktop.state import Kind, Network, of_machine
-from clatnm.status import printable
+from clatnm.printable import printable
 
 Escape = Callable[[str], str]
 """Makes a text what is shown as that text."""

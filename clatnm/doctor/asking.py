@@ -16,7 +16,7 @@ from clatnm.doctor.facts import Conf, DaemonState, Machine, StaticState
 from clatnm.errors import BusError, ConfigError, NoDaemonError, ParseError
 from clatnm.kernel import machine as kernel
 from clatnm.model import Settings, World
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 
 _FORBIDDEN = "org.freedesktop.DBus.Error.AccessDenied"
 _FIREWALLD, _FIREWALLD_PATH = "org.fedoraproject.FirewallD1", "/org/fedoraproject/FirewallD1"

@@ -14,7 +14,7 @@ from clatnm.kernel.host import Host
 from clatnm.model import Settings, World
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
-from clatnm.translators import BACKENDS, available, faults, sharing
+from clatnm.translators.backends import BACKENDS, available, faults, sharing
 
 # A router answers within half a second, a resolver within two; where nobody answers, somebody waits for us.
 _WAIT_S = 4.0

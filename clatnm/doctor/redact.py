@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from clatnm.status import json_text, printable
+from clatnm.printable import json_text, printable
 
 # A bridge's has no leading zeros, InfiniBand's has 20 bytes. No IPv6 address has all of its groups as short as that.
 _MAC = re.compile(

@@ -11,7 +11,7 @@ from clatnm import __version__
 from clatnm.doctor import machine, network, traffic
 from clatnm.doctor.facts import DaemonState, Facts
 from clatnm.doctor.findings import TITLES, Finding, Level, each, in_turn, root_cause
-from clatnm.status import printable
+from clatnm.printable import printable
 
 _CONNECTION = (*network.CHECKS, *traffic.CHECKS)
 _WIDTH = max(map(len, TITLES))

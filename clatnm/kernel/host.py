@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from clatnm.errors import HostError
+from clatnm.kernel.changes import RULE_GROUPS, Monitor
 from clatnm.kernel.guard import Guard
-from clatnm.kernel.netlink import RULE_GROUPS, Monitor, Netlink
+from clatnm.kernel.netlink import Netlink
 
 _T = TypeVar("_T")
 

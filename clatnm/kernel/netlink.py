@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""rtnetlink: what the kernel has (`links`), how to learn that it changed (`Monitor`), what we set.
+"""rtnetlink: what the kernel has (`links`), and what we set; `monitor.py` tells when it changed.
 
 Reading is level-triggered: an event's content is not looked at beyond "could this matter"; the whole state is dumped
 again. The dumps and the settings go through pyroute2; all of it is synchronous and takes a few milliseconds.
@@ -7,14 +7,12 @@ again. The dumps and the settings go through pyroute2; all of it is synchronous 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import logging
 import os
 import socket
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Any
@@ -26,20 +24,12 @@ from clatnm.kernel.rtnl import IPRoute, NetlinkDumpInterrupted, NetlinkError
 from clatnm.kernel.ways import read_ways
 from clatnm.model import Link, Ways
 
-__all__ = ["ROUTE_PROTOCOL", "RULE_GROUPS", "RULE_PRIORITY", "Ipv4Default", "Monitor", "Netlink", "reported"]
+__all__ = ["ROUTE_PROTOCOL", "RULE_PRIORITY", "Ipv4Default", "Netlink", "reported"]
 
 log = logging.getLogger(__name__)
 
-# linux/rtnetlink.h
-_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
 # linux/neighbour.h, net/neighbour.h
 _NTF_USE, _NUD_VALID = 0x1, 0xDE
-# rtnetlink(7) multicast groups as the bits of sockaddr_nl.nl_groups
-# LINK, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE
-_GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
-RULE_GROUPS = 0x80
-# Whoever wants everything without a default route has routes to halves, quarters or eighths of it.
-_SHORT_BITS = 4
 _DUMP_TRIES = 10
 # Before the rules of VPN software, which begin at 5210: these connections are older than what it wants to redirect.
 RULE_PRIORITY = 5000
@@ -301,47 +291,3 @@ def reported(what: str, *, gone_is_fine: bool = False) -> Iterator[None]:
             return
         hint = "run as root" if code == errno.EPERM else ""
         raise HostError(f"{what}: {os.strerror(code)}", errno=code, hint=hint) from error
-
-
-class Monitor:
-    """Calls `changed` (in the event loop) whenever a link, an address, a default route or a rule changed.
-
-    `groups`: what of that, as the bits of sockaddr_nl.nl_groups.
-    """
-
-    def __init__(self, changed: Callable[[], None], *, groups: int = _GROUPS) -> None:
-        self._changed = changed
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-        self._socket.bind((0, groups))
-        asyncio.get_running_loop().add_reader(self._socket, self._read)
-
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-
-    def _read(self) -> None:
-        relevant = False
-        while True:
-            try:
-                relevant |= _matters(self._socket.recv(65536))
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-                relevant = True  # some were lost: then look again
-        if relevant:
-            self._changed()
-
-
-def _matters(data: bytes) -> bool:
-    """True unless every message is about a route to less than a sixteenth of the Internet; those can be many."""
-    offset = 0
-    while offset + 18 <= len(data):
-        length = int.from_bytes(data[offset : offset + 4], sys.byteorder)
-        kind = int.from_bytes(data[offset + 4 : offset + 6], sys.byteorder)
-        # struct rtmsg: family, destination length, …
-        if kind not in (_RTM_NEWROUTE, _RTM_DELROUTE) or data[offset + 17] <= _SHORT_BITS:
-            return True
-        offset += max((length + 3) & ~3, 16)
-    return False

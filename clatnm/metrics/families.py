@@ -15,7 +15,7 @@ from typing import Any
 
 from clatnm.compat import StrEnum
 from clatnm.model import Mode, RunState
-from clatnm.status import printable
+from clatnm.printable import printable
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 STATES = ("off", *map(str, RunState), "draining")

@@ -10,6 +10,7 @@ from typing import Any
 
 from clatnm import status
 from clatnm.errors import BusError
+from clatnm.printable import printable
 
 DIRECTIONS: Mapping[str, str] = {"ipv4_to_ipv6": "IPv4→IPv6", "ipv6_to_ipv4": "IPv6→IPv4"}
 _SAME_MOMENT = 0.9
@@ -76,8 +77,8 @@ def sample(text: str, *, at: float) -> Sample:
         seen += [_seen(each, static=True) for each in told["static"]]
         return Sample(
             at=at,
-            version=status.printable(str(told["version"])),
-            default_mode=status.printable(str(told["default_mode"])),
+            version=printable(str(told["version"])),
+            default_mode=printable(str(told["default_mode"])),
             seen=tuple(seen),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -90,8 +91,8 @@ def _seen(told: Mapping[str, Any], *, static: bool) -> Seen:
     counters = told["translator"]["counters"] if told["translator"] else {}
     return Seen(
         key=(interface, uuid),
-        title=status.printable(f"{uuid} on {interface}" if static else f"{interface} “{name}”"),
-        text=tuple(status.printable(line) for line in status.as_text(alone).splitlines()),
+        title=printable(f"{uuid} on {interface}" if static else f"{interface} “{name}”"),
+        text=tuple(printable(line) for line in status.as_text(alone).splitlines()),
         flows={way: _flow(counters[way]) for way in DIRECTIONS if counters.get(way)},
     )
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from clatnm.dbus.following import SELDOM_S, Following
 from clatnm.monitor.rates import Sample, sample
-from clatnm.status import printable
+from clatnm.printable import printable
 
 
 class View(Protocol):

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from clatnm.errors import HostError, ParseError
 from clatnm.kernel import clsact
-from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.log import Message, about
 from clatnm.translators.estate import Estate
+
+if TYPE_CHECKING:  # what cleans up after a stop is to be quick
+    from clatnm.kernel.host import Host
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import logging
 from ipaddress import IPv4Address
 
 from clatnm.errors import HostError
+from clatnm.kernel.changes import Monitor
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
 
 log = logging.getLogger(__name__)
 

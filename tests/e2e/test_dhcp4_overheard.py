@@ -17,7 +17,7 @@ LISTENER = """
 import asyncio, json, sys, time
 from clatnm.discovery.dhcp4 import Dhcp4Watch
 from clatnm.kernel.host import Host
-from clatnm.kernel.netlink import Monitor
+from clatnm.kernel.changes import Monitor
 
 def boottime():
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 from clatnm.worker import privileges, syscalls
 from tests.e2e import clat
 from tests.lab.lab import Lab

@@ -16,7 +16,8 @@ from clatnm.errors import HostError
 from clatnm.kernel.host import Host
 from clatnm.model import Relay
 from clatnm.proto.eam import EamTable
-from clatnm.translators import available, ebpf
+from clatnm.translators import ebpf
+from clatnm.translators.backends import available
 from clatnm.translators.hooks import ClsactHooks
 
 _HOST = (IPv4Network("192.0.2.1/32"), IPv6Network("2001:db8:1::1/128"))

@@ -11,7 +11,7 @@ from clatnm import clatd_conf, clatd_rules, config
 from clatnm.clatd_conf import Fate, Imported
 from clatnm.clatd_rules import Becomes, Place
 from clatnm.errors import ConfigError
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 
 KEPT, NOT_NEEDED, NOT_SUPPORTED = Becomes.KEPT, Becomes.NOT_NEEDED, Becomes.NOT_SUPPORTED
 

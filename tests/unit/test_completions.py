@@ -20,7 +20,7 @@ from clatnm.cli import status_
 from clatnm.cli.main import parser
 from clatnm.dbus import service
 from clatnm.desktop.state import Kind
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 from tests.unit.programs import PATH, need
 
 REPOSITORY = Path(__file__).resolve().parents[2]

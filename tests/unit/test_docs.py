@@ -18,7 +18,7 @@ from clatnm.cli.main import parser
 from clatnm.errors import ConfigError
 from clatnm.model import Reason, Settings
 from clatnm.status import EXPLANATIONS
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

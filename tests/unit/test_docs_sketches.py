@@ -23,7 +23,8 @@ from clatnm.errors import TranslatorError
 from clatnm.kernel.host import Host
 from clatnm.model import Plan, PrefixCandidate, PrefixSource, SourceReport, Uplink
 from clatnm.policy.prefixes import choose_prefix
-from clatnm.translators import BACKENDS, available, base, faults
+from clatnm.translators import base
+from clatnm.translators.backends import BACKENDS, available, faults
 from clatnm.translators.base import Translator
 from clatnm.uplinks import Manager
 from clatnm.uplinks.managers import Managers

@@ -19,7 +19,7 @@ MAX_FILE_LINES = 399
 MAX_FUNCTION_LINES = 50
 
 # A room is a folder or a file directly in clatnm/. What each may import of the others; itself goes without saying.
-LEAVES = frozenset({"clock", "compat", "errors", "facts", "heard", "log", "model"})
+LEAVES = frozenset({"clock", "compat", "errors", "facts", "heard", "log", "model", "printable"})
 ROOMS: Mapping[str, frozenset[str]] = {
     # leaves
     "clock": frozenset(),
@@ -28,6 +28,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "log": frozenset({"compat"}),
     "notify": frozenset(),
     "pipes": frozenset(),
+    "printable": frozenset(),
     "facts": frozenset(),
     "heard": frozenset({"compat"}),
     "words": frozenset({"compat"}),
@@ -41,7 +42,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "clatd_conf": frozenset({"clatd_rules", "errors"}),
     "clatd_rules": frozenset({"compat", "config_device", "errors", "proto"}),
     "config_edit": frozenset({"config", "errors", "model"}),
-    "status": frozenset({"compat", "model"}),
+    "status": frozenset({"compat", "model", "printable"}),
     # pure
     "proto": frozenset({"compat", "errors"}),
     "policy": frozenset({"compat", "errors", "facts", "model", "proto"}),

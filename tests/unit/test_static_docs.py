@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clatnm import static_conf
-from clatnm.translators import BACKENDS
+from clatnm.translators.backends import BACKENDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAN = (REPOSITORY / "packaging/man/clatnm-static.conf.5").read_text(encoding="utf-8")

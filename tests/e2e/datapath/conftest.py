@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from clatnm.kernel.host import Host
-from clatnm.translators import available
+from clatnm.translators.backends import available
 from tests.e2e.datapath.datacentre import Datacentre
 from tests.e2e.datapath.rig import BACKENDS, Clat, Rig, rigged
 

@@ -29,7 +29,7 @@ from clatnm.kernel.host import Host
 from clatnm.kernel.netlink import Netlink
 from clatnm.kernel.sockets import users
 from clatnm.model import Link, Plan
-from clatnm.translators import available
+from clatnm.translators.backends import available
 from clatnm.translators.hooks import Hooks
 from clatnm.translators.takeover import Takeover
 from tests.e2e.datapath.rig import CLAT, GATEWAY, PREFIX, Rig

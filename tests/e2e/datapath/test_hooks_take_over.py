@@ -21,7 +21,7 @@ from clatnm.kernel import bpf as kernel_bpf
 from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
 from clatnm.proto.checksum import checksum
-from clatnm.translators import available
+from clatnm.translators.backends import available
 from clatnm.translators.hooks import config
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.driver import CLAT_V4, Driven

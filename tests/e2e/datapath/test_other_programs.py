@@ -14,7 +14,7 @@ from clatnm.bpf import Program, Table
 from clatnm.kernel import bpf
 from clatnm.kernel.bpf import Loaded
 from clatnm.kernel.host import Host
-from clatnm.translators import available
+from clatnm.translators.backends import available
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.driver import Driven
 from tests.e2e.datapath.rig import CLAT, Place, Rig

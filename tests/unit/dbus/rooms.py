@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MODULES = ("bus", "authority", "objects", "service", "front", "following")
+MODULES = ("library", "bus", "authority", "objects", "service", "front", "following")
 """Those that name a library, or are made of it."""
 
 
@@ -15,6 +15,7 @@ class Room:
     """The modules of `clatnm.dbus`, imported anew with one library."""
 
     library: str
+    chosen: Any
     bus: Any
     authority: Any
     objects: Any

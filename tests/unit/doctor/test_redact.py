@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clatnm import status
 from clatnm.doctor import bundle, report
 from clatnm.doctor.redact import Redactor
 from clatnm.errors import HostError
+from clatnm.printable import json_text, printable
 from tests.unit.doctor.cases import a_running_world, a_subject, the_facts
 
 
@@ -67,10 +67,10 @@ def test_names_of_networks_go_where_they_are_words() -> None:
 )
 def test_name_goes_in_each_form_that_it_has(name: str) -> None:
     redactor = Redactor(names=(name,))
-    for form in (name, status.printable(name)):
+    for form in (name, printable(name)):
         assert redactor.text(f"eth0 “{form}”: up") == "eth0 “network-1”: up"
         told = {"command": f"clatnm set {shlex.quote(form)} no", "cause": f"“{form}” is it"}
-        for text in (status.json_text(told), json.dumps(told, ensure_ascii=False)):
+        for text in (json_text(told), json.dumps(told, ensure_ascii=False)):
             shown = json.loads(redactor.text(text))
             assert shown["command"].replace("'", "") == "clatnm set network-1 no"
             assert shown["cause"] == "“network-1” is it"

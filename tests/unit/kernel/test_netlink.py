@@ -15,7 +15,7 @@ import pytest
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from clatnm.errors import HostError
-from clatnm.kernel import netlink
+from clatnm.kernel import changes, netlink
 from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.model import Address6, DefaultRoute, Link
 
@@ -374,4 +374,4 @@ EVENTS: dict[str, tuple[bytes, bool]] = {
 
 @pytest.mark.parametrize(("data", "matters"), EVENTS.values(), ids=EVENTS)
 def test_only_routes_other_than_default_ones_do_not_matter(data: bytes, matters: bool) -> None:
-    assert netlink._matters(data) is matters
+    assert changes._matters(data) is matters

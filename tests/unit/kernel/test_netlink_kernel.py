@@ -17,7 +17,8 @@ from pyroute2 import IPRoute
 
 from clatnm.errors import HostError
 from clatnm.kernel import tun
-from clatnm.kernel.netlink import Ipv4Default, Monitor, Netlink
+from clatnm.kernel.changes import Monitor
+from clatnm.kernel.netlink import Ipv4Default, Netlink
 from clatnm.model import Address6, DefaultRoute, Link
 from tests.lab.poll import eventually
 from tests.unit.aio import run, until

@@ -17,7 +17,7 @@ RECIPE = Recipe(suite="forky")
 
 
 class Builder:
-    """Stands in for debootstrap."""
+    """Stands in for mmdebstrap."""
 
     def __init__(self) -> None:
         self.built: list[Path] = []
@@ -129,12 +129,12 @@ def test_why_not_tells_the_reason_and_does_not_try_again(monkeypatch: pytest.Mon
         broken(recipe, target)
 
     monkeypatch.setattr(trees, "CACHE", tmp_path)
-    monkeypatch.setattr(trees, "debootstrap", counted)
+    monkeypatch.setattr(trees, "mmdebstrap", counted)
     monkeypatch.setattr(trees, "_failures", {})
     assert trees.why_not("forky") == "the mirror is away"
     assert trees.why_not("forky") == "the mirror is away"
     assert len(tries) == 1
-    monkeypatch.setattr(trees, "debootstrap", Builder())
+    monkeypatch.setattr(trees, "mmdebstrap", Builder())
     assert trees.why_not("trixie") is None
 
 

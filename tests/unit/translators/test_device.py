@@ -13,7 +13,8 @@ import pytest
 from clatnm.errors import HostError, TranslatorError
 from clatnm.kernel import tun
 from clatnm.model import Plan
-from clatnm.translators import available, device
+from clatnm.translators import device
+from clatnm.translators.backends import available
 from clatnm.translators.tun import TunBackend
 from clatnm.worker.wire import WorkerConfig
 from tests.unit.aio import run_virtual

@@ -18,7 +18,8 @@ from clatnm.model import Plan, Relay
 from clatnm.proto.eam import EamTable, host_pair
 from clatnm.proto.nat64 import embed
 from clatnm.proto.siit import Siit, SiitConfig
-from clatnm.translators import BACKENDS, device, tayga
+from clatnm.translators import device, tayga
+from clatnm.translators.backends import BACKENDS
 from clatnm.translators.base import Ended
 from clatnm.translators.enclosed import Enclosed
 from clatnm.translators.selfcheck import ANYWHERE, Inwards, Outwards
