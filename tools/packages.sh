@@ -37,7 +37,7 @@ table='
     iperf3             iperf3             iperf3            test
     ethtool            ethtool            ethtool           test
     gdbus              libglib2.0-bin     glib2             test
-    debootstrap        debootstrap        debootstrap       test
+    mmdebstrap         mmdebstrap         mmdebstrap        test
     busybox            busybox-static     busybox           test
     mkfs.ext4          e2fsprogs          e2fsprogs         test
     qemu-system-x86_64 qemu-system-x86    qemu-system-x86   test

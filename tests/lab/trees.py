@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,7 @@ from tests.lab.session import LabError
 
 CACHE = Path(os.environ.get("CLATNM_TREES") or "/var/cache/clatnm-tests/trees")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-SCRIPTS = Path("/usr/share/debootstrap/scripts")
-TOOLS = {"debootstrap": "debootstrap", "unshare": "util-linux"}
+TOOLS = {"mmdebstrap": "mmdebstrap", "unshare": "util-linux"}
 BUILD_TIMEOUT_S = 1200
 UNUSED_S = 30 * 86400
 _LOG_LINES = 5
@@ -60,8 +60,6 @@ class Recipe:
 _PLAIN = {suite: Recipe(suite=suite) for suite in ("bookworm", "trixie", "forky")}
 RECIPES: Mapping[str, Recipe] = {
     **_PLAIN,
-    # What polkitd wants there is a virtual package, which debootstrap does not resolve.
-    "bookworm": Recipe(suite="bookworm", packages=(*_PLAIN["bookworm"].packages, "libpam-systemd")),
     "qemu": Recipe(suite="trixie", packages=("qemu-system-x86",)),
     "clatd": Recipe(suite="trixie", packages=(*_PLAIN["trixie"].packages, "clatd", "nftables", "procps")),
 }
@@ -75,7 +73,7 @@ def tree(name: str) -> Path:
     """The tree of one of RECIPES, made now if it has to be: that takes half a minute. TreeError where it cannot be."""
     if name not in _failures:
         try:
-            return cached(RECIPES[name], CACHE, debootstrap)
+            return cached(RECIPES[name], CACHE, mmdebstrap)
         except TreeError as error:
             _failures[name] = str(error)
     raise TreeError(_failures[name])
@@ -153,38 +151,51 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def debootstrap(recipe: Recipe, target: Path) -> None:
+def mmdebstrap(recipe: Recipe, target: Path) -> None:
     """Fill `target` with packages whose signatures are checked, from the mirror that this machine's apt uses."""
-    site = mirror()
-    script = SCRIPTS / recipe.suite
-    reason = _missing(script, site)
+    reason = _missing()
     if reason:
         raise TreeError(f"no {recipe.suite} tree: {reason}")
-    # A suite that is newer than this debootstrap is made like the newest one it knows.
-    source = [] if site is None else [site] if script.exists() else [site, str(SCRIPTS / "sid")]
+    site = mirror()
     # In namespaces of its own: a build that is killed leaves no mount of /proc and no process behind.
     alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    options = (f"--include={','.join(recipe.packages)}", "--variant=minbase", f"--keyring={KEYRING}")
-    try:
-        result = subprocess.run(
-            [*alone, "debootstrap", *options, "--force-check-gpg", recipe.suite, str(target), *source],
-            check=False,
-            timeout=BUILD_TIMEOUT_S,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **_HURRIED, **proxies()},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TreeError(f"no {recipe.suite} tree: debootstrap took more than {BUILD_TIMEOUT_S} s") from error
+    options = (f"--include={','.join(recipe.packages)}", "--variant=minbase", f"--keyring={KEYRING}", "--mode=root")
+    with tempfile.NamedTemporaryFile("w", prefix="clatnm-apt-", suffix=".conf") as fetching:
+        # As this machine's apt does: by which proxy, with which certificates, and how old a list may be.
+        fetching.write(_ask("apt-config", "dump", "Acquire"))
+        fetching.flush()
+        argv = [*alone, "mmdebstrap", *options, f"--aptopt={fetching.name}", "--format=directory"]
+        argv += [recipe.suite, str(target), *([] if site is None else [site])]
+        try:
+            result = subprocess.run(
+                argv,
+                check=False,
+                timeout=BUILD_TIMEOUT_S,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **_HURRIED, **proxies()},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TreeError(f"no {recipe.suite} tree: mmdebstrap took more than {BUILD_TIMEOUT_S} s") from error
     if result.returncode != 0:
         said = result.stdout.splitlines()
         errors = [line for line in said if line.startswith("E:")] or said[-_LOG_LINES:]
-        raise TreeError(f"no {recipe.suite} tree: debootstrap: {'; '.join(errors)}")
+        raise TreeError(f"no {recipe.suite} tree: mmdebstrap: {'; '.join(errors)}")
+    _furnish(target)
 
 
-def _missing(script: Path, site: str | None) -> str | None:
+def _furnish(target: Path) -> None:
+    """What mmdebstrap leaves behind of this machine's settings, and what it leaves to the first boot."""
+    (target / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
+    identity = target / "etc/machine-id"
+    if identity.exists() and not identity.read_text().strip():
+        identity.chmod(0o644)
+        identity.write_text(f"{uuid.uuid4().hex}\n")
+
+
+def _missing() -> str | None:
     if os.geteuid() != 0:
         return "needs root (chroot)"
     for tool, package in TOOLS.items():
@@ -192,8 +203,6 @@ def _missing(script: Path, site: str | None) -> str | None:
             return f"needs {tool} (package {package})"
     if not KEYRING.exists():
         return f"needs {KEYRING} (package debian-archive-keyring)"
-    if site is None and not script.exists():
-        return "this debootstrap does not know it, and apt names no Debian mirror"
     return None
 
 

@@ -13,20 +13,15 @@ from pathlib import Path
 # Run with -I: the tests are not on its path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.machines.container_init import become_systemd, layered, memory, mount
+from tests.machines.container_init import become_systemd, compile_there, from_image
 
 
 def main(place: str, image: str, payload: str, *sources: str) -> None:
     """`sources`: what is compiled there, before anybody needs it."""
-    memory(Path(place))
-    lower = Path(place, "lower")
-    lower.mkdir()
-    mount("-o", "ro,loop", image, str(lower))
-    root = layered(lower, Path(place))
-    subprocess.run(["tar", "-x", "-f", payload, "-C", str(root)], check=True)
+    root = from_image(image, Path(place), payload)
     # As a package's installation does. The service could not write what is compiled, and would compile at each start.
-    for command in (("systemd-sysusers",), ("python3", "-m", "compileall", "-q", *sources)):
-        subprocess.run(["chroot", str(root), *command], check=True)
+    subprocess.run(["chroot", str(root), "systemd-sysusers"], check=True)
+    compile_there(root, *sources)
     become_systemd(root)
 
 

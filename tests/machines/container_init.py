@@ -25,6 +25,22 @@ def memory(place: Path) -> None:
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(place))
 
 
+def from_image(image: str, place: Path, archive: str) -> Path:
+    """A root out of an image, which stays as it is, and memory; the archive is unpacked in it."""
+    memory(place)
+    lower = place / "lower"
+    lower.mkdir()
+    mount("-o", "ro,loop", image, str(lower))
+    root = layered(lower, place)
+    subprocess.run(["tar", "-x", "-f", archive, "-C", str(root)], check=True)
+    return root
+
+
+def compile_there(root: Path, *sources: str) -> None:
+    """By the root's own Python."""
+    subprocess.run(["chroot", str(root), "python3", "-m", "compileall", "-q", *sources], check=True)
+
+
 def layered(lower: Path, place: Path) -> Path:
     """A root of which `lower` is the lower half, and memory in `place` the upper one; all is mounted in it."""
     upper, work, root = (place / name for name in ("upper", "work", "root"))

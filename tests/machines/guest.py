@@ -46,7 +46,8 @@ LISTING = f"echo kernel $(uname -r); dpkg-query -W -f '${{Package}} ${{Version}}
 _START = f"""\
 exec 2>&1
 {{ {LISTING}; }} >{JOB}/versions
-python3 -m compileall -q {LIBRARY}/clatnm  # as a package's installation does
+# As a package's installation does.
+[ -e {LIBRARY}/clatnm/__pycache__ ] || python3 -m compileall -q {LIBRARY}/clatnm
 cd {REPO}
 @COMMAND@
 echo $? >{JOB}/status

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.machines import guest, iptables, kernels, needs, roots, selinux_policy
+from tests.machines import byte_code, guest, iptables, kernels, needs, roots, selinux_policy
 from tests.machines.needs import MachineError
-from tests.machines.payload import payload
+from tests.machines.payload import LIBRARY, REPO, payload
 from tests.machines.results import Outcome
 
 JOBS = Path(__file__).with_name("jobs")
@@ -40,6 +40,8 @@ BARE = ("kernels", "uplinks")
 COUNTED = ("wifi_roam",)
 """Jobs that measure times."""
 LIMIT_S = 1200.0
+_COMPILED = (f"{LIBRARY}/clatnm", *(f"{REPO}/tests/{name}" for name in ("bpf", "e2e", "lab", "machines")))
+"""What jobs import."""
 _MAKING = threading.Lock()
 
 
@@ -98,7 +100,7 @@ def run(
     argv: Sequence[str] = [*command(job), *arguments]
     image, kernel = _parts(machine)
     with _MAKING:
-        brought = _payload()
+        brought = _payload(machine.root)
     return guest.run(
         image,
         kernel,
@@ -117,7 +119,7 @@ def run(
 def shell(machine: Machine) -> None:
     """A shell in it, on this terminal. MachineError."""
     image, kernel = _parts(machine)
-    guest.shell(image, kernel, payload=_payload())
+    guest.shell(image, kernel, payload=_payload(machine.root))
 
 
 @functools.lru_cache
@@ -128,6 +130,11 @@ def _parts(machine: Machine) -> tuple[Path, kernels.Kernel]:
     return roots.image(machine.root), kernels.kernel(machine.kernel)
 
 
+@functools.lru_cache
+def _payload(root: str) -> bytes:
+    return byte_code.compiled(roots.image(root), _archive(), *_COMPILED)
+
+
 @functools.lru_cache(maxsize=1)
-def _payload() -> bytes:
+def _archive() -> bytes:
     return payload()

@@ -7,12 +7,12 @@ import datetime
 import json
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from tests.lab.system import REPOSITORY
-from tests.machines import box, emulator, guest, machine
+from tests.machines import box, emulator, guest, kernels, machine, roots
 from tests.machines.machine import Machine
 from tests.machines.needs import CACHE, MachineError
 
@@ -46,6 +46,7 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "systemd": (_boxed("trixie"),),
     "scopes": (_boxed("forky"),),
 }
+_MADE_AT_ONCE = 4
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""
 
@@ -98,26 +99,39 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     known = {} if quick else _remembered()
     failed = False
     wanted = [key for key in keys(QUICK if quick else PLACES) if not names or set(machine.parts(key.job)) & set(names)]
-    with ThreadPoolExecutor(guest.AT_ONCE) as pool:
-        if not quick:
-            pool.submit(emulator.fetch)
-        tried = {pool.submit(_try, key): key for key in wanted}
-        try:
-            for future in as_completed(tried):
-                result = known[tried[future]] = future.result()
-                failed = failed or bool(result.fault)
-                if not quick:
-                    _remember(known)
-                    PAGE.write_text(page(known), encoding="utf-8")
-        except BaseException:  # somebody has had enough
-            guest.give_up()
+    # A box is no guest: it waits, most of the time.
+    pools = making, guests, boxes = [ThreadPoolExecutor(number) for number in (_MADE_AT_ONCE, guest.AT_ONCE, 1)]
+    newer = None if quick else making.submit(emulator.fetch)
+    _make_ahead(making, wanted)
+    tried = {boxes.submit(_try, key) if key.kernel == HERE else guests.submit(_try, key, newer): key for key in wanted}
+    try:
+        for future in as_completed(tried):
+            result = known[tried[future]] = future.result()
+            failed = failed or bool(result.fault)
+            if not quick:
+                _remember(known)
+                PAGE.write_text(page(known), encoding="utf-8")
+    except BaseException:  # somebody has had enough
+        guest.give_up()
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        raise
     return failed
 
 
-def _try(key: Key) -> Result:
+def _make_ahead(pool: ThreadPoolExecutor, wanted: Sequence[Key]) -> None:
+    """What they need, in that order and side by side, as much of it is waiting for a mirror. Who needs what is being
+    made waits for it, and is told what was wrong."""
+    parts = ((make, name) for key in wanted for make, name in ((roots.image, key.root), (kernels.kernel, key.kernel)))
+    for make, name in dict.fromkeys(parts):
+        if name != HERE:
+            pool.submit(make, name)
+
+
+def _try(key: Key, needed: Future[None] | None = None) -> Result:
     """Twice if need be, which is not kept quiet: a guest that the machine has no time for is late for many things."""
+    if needed is not None:
+        needed.result()
     result = _once(key)
     if not result.fault:
         return result

@@ -20,7 +20,7 @@ TOOLS: Mapping[str, str] = {
     "busybox": "busybox-static",
     "modprobe": "kmod",
     "depmod": "kmod",
-    "debootstrap": "debootstrap",
+    "mmdebstrap": "mmdebstrap",
     "unshare": "util-linux",
     "setpriv": "util-linux",
     "mkfs.ext4": "e2fsprogs",

@@ -73,7 +73,7 @@ def _make(recipe: trees.Recipe, place: Path) -> None:
     tree = place / "tree"
     tree.mkdir()
     try:
-        trees.debootstrap(recipe, tree)
+        trees.mmdebstrap(recipe, tree)
         _furnish(recipe, tree)
         target = place / IMAGE
         _run("truncate", "-s", SIZE, str(target))
