@@ -29,7 +29,7 @@ def _boxed(root: str) -> Machine:
     return Machine(root, HERE)
 
 
-# The longest first, so that none is left to run alone in the end.
+# The longest first, so that none is left to run alone in the end; what is calm has its turn beside the others.
 PLACES: Mapping[str, Sequence[Machine]] = {
     "suspend+vpn+desktop": (_NATIVE[0],),
     "suspend+vpn": (_NATIVE[2],),
@@ -37,15 +37,17 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
     "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
     "kernels+uplinks": (_OLDEST, *_NATIVE),
-    "wifi_mixed": (_NATIVE[0],),
     "wifi_roam": (_NATIVE[1],),
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
-    "wifi": (_NATIVE[2],),  # the others join in `wifi_mixed` and `wifi_roam`
     "systemd+services": (_boxed("bookworm"), _boxed("forky")),
     "systemd": (_boxed("trixie"),),
     "scopes": (_boxed("forky"),),
+    "wifi_mixed": (_NATIVE[0],),
+    "wifi": (_NATIVE[2],),  # the others join in `wifi_mixed` and `wifi_roam`
 }
+CALM = ("wifi", "wifi_mixed")
+"""Jobs that wait for much of their time, as whatever runs in a box does."""
 _MADE_AT_ONCE = 4
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""
@@ -99,11 +101,10 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     known = {} if quick else _remembered()
     failed = False
     wanted = [key for key in keys(QUICK if quick else PLACES) if not names or set(machine.parts(key.job)) & set(names)]
-    # A box is no guest: it waits, most of the time.
-    pools = making, guests, boxes = [ThreadPoolExecutor(number) for number in (_MADE_AT_ONCE, guest.AT_ONCE, 1)]
+    pools = making, busy, calm = [ThreadPoolExecutor(number) for number in (_MADE_AT_ONCE, guest.BUSY_AT_ONCE, 1)]
     newer = None if quick else making.submit(emulator.fetch)
     _make_ahead(making, wanted)
-    tried = {boxes.submit(_try, key) if key.kernel == HERE else guests.submit(_try, key, newer): key for key in wanted}
+    tried = {(calm if _is_calm(key) else busy).submit(_try, key, newer): key for key in wanted}
     try:
         for future in as_completed(tried):
             result = known[tried[future]] = future.result()
@@ -119,6 +120,10 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     return failed
 
 
+def _is_calm(key: Key) -> bool:
+    return key.kernel == HERE or set(machine.parts(key.job)) <= set(CALM)
+
+
 def _make_ahead(pool: ThreadPoolExecutor, wanted: Sequence[Key]) -> None:
     """What they need, in that order and side by side, as much of it is waiting for a mirror. Who needs what is being
     made waits for it, and is told what was wrong."""
@@ -128,7 +133,7 @@ def _make_ahead(pool: ThreadPoolExecutor, wanted: Sequence[Key]) -> None:
             pool.submit(make, name)
 
 
-def _try(key: Key, needed: Future[None] | None = None) -> Result:
+def _try(key: Key, needed: Future[None] | None) -> Result:
     """Twice if need be, which is not kept quiet: a guest that the machine has no time for is late for many things."""
     if needed is not None:
         needed.result()

@@ -61,7 +61,7 @@ RECIPES: Mapping[str, Recipe] = {suite: Recipe(suite=suite) for suite in ("bookw
 
 
 def image(name: str) -> Path:
-    """The image of one of RECIPES, made now if it has to be: two minutes. MachineError where it cannot be."""
+    """The image of one of RECIPES, made now if it has to be: half a minute. MachineError where it cannot be."""
     try:
         return trees.cached(RECIPES[name], CACHE / "roots", _make) / IMAGE
     except trees.TreeError as error:
