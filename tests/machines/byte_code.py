@@ -15,10 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.machines.container_init import compile_there, from_image
+from tests.machines.needs import MachineError
 
 
 def compiled(image: Path, archive: bytes, *sources: str) -> bytes:
-    """The archive, and in it what compiling these directories of it adds; as it was where there are no loop devices."""
+    """The archive, and in it what compiling these directories of it adds; as it was where there are no loop devices.
+
+    MachineError when it cannot be done though there are.
+    """
     if not Path("/dev/loop-control").exists():
         return archive
     with (
@@ -28,7 +32,10 @@ def compiled(image: Path, archive: bytes, *sources: str) -> bytes:
         file.write(archive)
         file.flush()
         alone = ("unshare", "--mount", "--propagation", "private", sys.executable, "-I", __file__)
-        subprocess.run([*alone, place, str(image), file.name, *sources], check=True, stdin=subprocess.DEVNULL)
+        argv = [*alone, place, str(image), file.name, *sources]
+        done = subprocess.run(argv, check=False, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise MachineError(f"no byte code for {image}: {done.stderr.strip()[-500:]}")
         return Path(file.name).read_bytes()
 
 

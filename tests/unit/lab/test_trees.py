@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_why_not_tells_the_reason_and_does_not_try_again(monkeypatch: pytest.Mon
     assert len(tries) == 1
     monkeypatch.setattr(trees, "mmdebstrap", Builder())
     assert trees.why_not("trixie") is None
+
+
+def test_tree_has_an_identity_of_its_own_and_none_of_our_settings(tmp_path: Path) -> None:
+    (tmp_path / "etc/apt/apt.conf.d").mkdir(parents=True)
+    (tmp_path / "etc/apt/apt.conf.d/99mmdebstrap").write_text('Acquire::http::Proxy "http://proxy.example";')
+    identity = tmp_path / "etc/machine-id"
+    identity.touch(mode=0o444)
+    trees._furnish(tmp_path)
+    assert re.fullmatch("[0-9a-f]{32}\n", identity.read_text())
+    assert not list((tmp_path / "etc/apt/apt.conf.d").iterdir())
 
 
 def test_unknown_tree_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
