@@ -31,11 +31,9 @@ from tests.machines.results import NO_RESULT, TIMED_OUT, Outcome, checks, versio
 MEMORY_MB, CPUS = 1024, 2
 CPU = "Nehalem"
 """x86-64-v2, which every distribution runs on; what later ones have is slower here, since none has it in hardware."""
-BUSY_AT_ONCE = min(len(os.sched_getaffinity(0)), 4)
-"""Guests that run side by side: qemu keeps one CPU busy for each, nine tenths of the time. With one more of that kind,
-all take a fifth more of the CPUs' time for the same."""
-AT_ONCE = BUSY_AT_ONCE + 1
-"""With one that waits, for much of its time."""
+AT_ONCE = min(len(os.sched_getaffinity(0)), 4)
+"""Guests that run side by side: qemu keeps one CPU busy for each, nine tenths of the time. With one more, all take a
+fifth more of the CPUs' time for the same, even if that one waits for half of its own."""
 # Two nanoseconds an instruction; and where all wait, nobody waits.
 _COUNTED = ("-icount", "shift=1,sleep=off")
 _POLL_S = 0.2

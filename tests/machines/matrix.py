@@ -29,7 +29,7 @@ def _boxed(root: str) -> Machine:
     return Machine(root, HERE)
 
 
-# The longest first, so that none is left to run alone in the end; what is calm has its turn beside the others.
+# The longest first, so that none is left to run alone in the end; what is in a box has its turn beside the others.
 PLACES: Mapping[str, Sequence[Machine]] = {
     "suspend+vpn+desktop": (_NATIVE[0],),
     "suspend+vpn": (_NATIVE[2],),
@@ -37,17 +37,15 @@ PLACES: Mapping[str, Sequence[Machine]] = {
     "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
     "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
     "kernels+uplinks": (_OLDEST, *_NATIVE),
+    "wifi_mixed": (_NATIVE[0],),
     "wifi_roam": (_NATIVE[1],),
     "boot": (_NATIVE[0], _NATIVE[2]),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
+    "wifi": (_NATIVE[2],),  # the others join in `wifi_mixed` and `wifi_roam`
     "systemd+services": (_boxed("bookworm"), _boxed("forky")),
     "systemd": (_boxed("trixie"),),
     "scopes": (_boxed("forky"),),
-    "wifi_mixed": (_NATIVE[0],),
-    "wifi": (_NATIVE[2],),  # the others join in `wifi_mixed` and `wifi_roam`
 }
-CALM = ("wifi", "wifi_mixed")
-"""Jobs that wait for much of their time, as whatever runs in a box does."""
 _MADE_AT_ONCE = 4
 QUICK: Mapping[str, Sequence[Machine]] = {"kernels": (_NATIVE[0], _NATIVE[-1])}
 """What a change is not made without; the rest is for `make test-machines`."""
@@ -101,10 +99,11 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
     known = {} if quick else _remembered()
     failed = False
     wanted = [key for key in keys(QUICK if quick else PLACES) if not names or set(machine.parts(key.job)) & set(names)]
-    pools = making, busy, calm = [ThreadPoolExecutor(number) for number in (_MADE_AT_ONCE, guest.BUSY_AT_ONCE, 1)]
+    # A box is no guest: it waits, most of the time.
+    pools = making, guests, boxes = [ThreadPoolExecutor(number) for number in (_MADE_AT_ONCE, guest.AT_ONCE, 1)]
     newer = None if quick else making.submit(emulator.fetch)
     _make_ahead(making, wanted)
-    tried = {(calm if _is_calm(key) else busy).submit(_try, key, newer): key for key in wanted}
+    tried = {(boxes if key.kernel == HERE else guests).submit(_try, key, newer): key for key in wanted}
     try:
         for future in as_completed(tried):
             result = known[tried[future]] = future.result()
@@ -118,10 +117,6 @@ def run(names: Sequence[str] = (), *, quick: bool = False) -> bool:
             pool.shutdown(wait=False, cancel_futures=True)
         raise
     return failed
-
-
-def _is_calm(key: Key) -> bool:
-    return key.kernel == HERE or set(machine.parts(key.job)) <= set(CALM)
 
 
 def _make_ahead(pool: ThreadPoolExecutor, wanted: Sequence[Key]) -> None:

@@ -17,7 +17,7 @@ KEYS = matrix.keys(matrix.QUICK)
 
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Mapping[Key, Future[Outcome]]]:
-    with ThreadPoolExecutor(guest.BUSY_AT_ONCE) as pool:
+    with ThreadPoolExecutor(guest.AT_ONCE) as pool:
         yield {key: pool.submit(machine.run, key.machine, key.job, say=lambda text: None) for key in KEYS}
         guest.give_up()
 
