@@ -26,8 +26,8 @@ CACHE = trees.CACHE.parent / "apt"
 _UNSTEADY = frozenset(
     [
         *("proc", "sys", "dev", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg"),
-        # systemd's own notes, in memory on a machine: that units are to be read again, for one.
-        "run/systemd",
+        # Notes of systemd's, that units are to be read again, for one, and of who mounts; in memory on a machine.
+        *("run/systemd", "run/mount"),
         # The user database as it was before the last change.
         *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
     ]
