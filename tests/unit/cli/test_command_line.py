@@ -240,3 +240,12 @@ def test_verb_is_not_slowed_down_by_the_libraries_of_others() -> None:
     code = "import sys; from clatnm.cli.main import parser; parser(); print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
     assert not {"asyncio", "dbus_next", "dbus_fast", "pyroute2", "jinja2", "dns"} & set(loaded.stdout.split())
+
+
+def test_cleaning_up_after_a_stop_loads_no_translator() -> None:
+    """It runs each time that the service has ended."""
+    code = "import sys, clatnm.cli.cleanup_, clatnm.translators.leftovers; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True)
+    loaded = set(done.stdout.split())
+    assert "clatnm.translators.leftovers" in loaded
+    assert not loaded & {f"clatnm.translators.{name}" for name in ("backends", "ebpf", "tun", "tayga", "device")}
