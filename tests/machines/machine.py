@@ -37,7 +37,7 @@ WORDS: Mapping[str, str] = {
 """For the kernel's command line."""
 BARE = ("kernels", "uplinks")
 """Jobs that need nothing but a kernel and systemd."""
-COUNTED = ("wifi_roam",)
+COUNTED = ("wifi_mixed", "wifi_roam")
 """Jobs that measure times."""
 LIMIT_S = 1200.0
 _COMPILED = (f"{LIBRARY}/clatnm", *(f"{REPO}/tests/{name}" for name in ("bpf", "e2e", "lab", "machines")))

@@ -14,7 +14,7 @@ import ctypes
 import socket
 import socketserver
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -23,7 +23,7 @@ from clatnm.proto.nat64 import embed
 from tests.lab import inet
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
-from tests.lab.process import start_time
+from tests.lab.process import Service, start_time
 from tests.lab.session import NETNS_DIR, Session
 from tests.lab.system import VENV_BIN
 
@@ -143,8 +143,9 @@ class _Silent(inet.Handler):
 class Rig:
     """`host`, `near`, `far` and `server`, connected and routed; `translate` runs clatnm in the host."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, start: Callable[[Place, Sequence[str]], Service]) -> None:
         self.session = session
+        self._start = start
         self.host = Place("h", session)
         self.near, self.far, self.server = (Place(name, session) for name in ("near", "far", "srv"))
         for place in (self.host, self.near, self.far, self.server):
@@ -228,7 +229,8 @@ class Rig:
     def translate(self, backend: str, *options: str, uplink: str = "wan0", clat_v6: IPv6Address = CLAT) -> Clat:
         """Start `clatnm translate` and wait for its ready line."""
         arguments = ("--uplink", uplink, "--plat-prefix", str(PREFIX), "--clat-v6-addr", str(clat_v6))
-        return Clat(self.host, backend, (*arguments, *options))
+        command = ("translate", "--backend", backend, *arguments, *options)
+        return Clat(self.host, backend, self._start(self.host, command))
 
     def forget_path_mtus(self) -> None:
         """Host and server take the path for as wide as the first link again."""
@@ -249,10 +251,10 @@ class Ready:
 class Clat:
     """A running `clatnm translate`."""
 
-    def __init__(self, host: Place, backend: str, arguments: Iterable[str]) -> None:
+    def __init__(self, host: Place, backend: str, service: Service) -> None:
         self.host = host
         self.backend = backend
-        self.service = host.popen(str(VENV_BIN / "clatnm"), "translate", "--backend", backend, *arguments)
+        self.service = service
         ready = eventually(self._ready, message="the ready line")
         assert ready is not None
         self.ready = ready
@@ -319,12 +321,17 @@ def resident_kib(pid: int) -> int:
     raise ProcessLookupError(pid)
 
 
+def as_installed(host: Place, arguments: Sequence[str]) -> Service:
+    """`clatnm ARGUMENTS` in the host, as anybody starts it."""
+    return host.popen(str(VENV_BIN / "clatnm"), *arguments)
+
+
 @contextlib.contextmanager
-def rigged() -> Iterator[Rig]:
-    """A rig for as long as the block lasts."""
+def rigged(start: Callable[[Place, Sequence[str]], Service] = as_installed) -> Iterator[Rig]:
+    """A rig for as long as the block lasts, in which `start` starts each clatnm."""
     session = Session.open()
     try:
-        with contextlib.closing(Rig(session)) as made:
+        with contextlib.closing(Rig(session, start)) as made:
             yield made
     finally:
         session.close()

@@ -22,6 +22,7 @@ from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged, wa
 from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab import snapshot
 from tests.lab.poll import eventually
+from tests.machines import forked
 from tests.machines.inside import Report, Sandboxed, SkippedError, be_patient, has_tcx, kernel_release, precompiled
 
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
@@ -39,7 +40,7 @@ def main() -> int:
         vectors_agree()
     with report.check(f"{packets}-generated-packets"):
         generated_agree(packets)
-    with rigged() as rig:
+    with rigged(forked.start) as rig:
         with report.check("programs-load-with-the-rights-of-the-service"):
             loads(backends_of_the_service())
         with report.check("programs-do-not-load-without-room-in-memory"):

@@ -16,6 +16,7 @@ from tests.e2e.datapath import traffic
 from tests.e2e.datapath.rig import CLAT, SERVER6, Rig, rigged
 from tests.e2e.datapath.test_uplink_kinds import ROUTED_CLAT, Uplink, bridge, macvlan, vlan, vlan_in_the_packet
 from tests.lab.poll import eventually
+from tests.machines import forked
 from tests.machines.inside import Report, be_patient, has_tcx
 
 TUNNEL_PORT = "51820"
@@ -157,7 +158,7 @@ def main() -> int:
         name = kind.__name__.replace("_", "-")
         if wanted and name not in wanted:
             continue
-        with rigged() as rig, report.check(name):
+        with rigged(forked.start) as rig, report.check(name):
             uplink = kind(rig)
             for backend in backends:
                 with report.check(f"{name}-{backend}"):
