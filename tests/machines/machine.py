@@ -22,7 +22,7 @@ FIRST: Mapping[str, Sequence[str]] = {
     "boot_dual": (*_FURNISH, "b"),
     "selinux": ("python3", "-m", "tests.machines.selinux_first"),
 }
-"""Jobs about the boot itself: what is done in the root before."""
+"""Jobs about the boot itself, each in a guest of its own: what is done in the root before."""
 BRINGS: Mapping[str, Sequence[Callable[[], Mapping[str, bytes]]]] = {
     "apparmor": (iptables.files,),
     "selinux": (selinux_policy.files, iptables.files),
@@ -98,6 +98,7 @@ def run(
 ) -> Outcome:
     """Boot it, do the job. MachineError when there is no such thing."""
     argv: Sequence[str] = [*command(job), *arguments]
+    each = parts(job)
     image, kernel = _parts(machine)
     with _MAKING:
         brought = _payload(machine.root)
@@ -108,9 +109,9 @@ def run(
         payload=brought,
         limit_s=limit_s,
         first=FIRST.get(job, ()),
-        files={name: data for bring in BRINGS.get(job, ()) for name, data in bring().items()},
-        words=WORDS.get(job, ""),
-        bare=set(parts(job)) <= set(BARE),
+        files={name: data for part in each for bring in BRINGS.get(part, ()) for name, data in bring().items()},
+        words=" ".join(filter(None, (WORDS.get(part) for part in each))),
+        bare=set(each) <= set(BARE),
         counted=job in COUNTED,
         say=say,
     )

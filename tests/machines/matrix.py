@@ -31,13 +31,12 @@ def _boxed(root: str) -> Machine:
 
 # The longest first, so that none is left to run alone in the end; what is in a box has its turn beside the others.
 PLACES: Mapping[str, Sequence[Machine]] = {
-    "suspend+vpn+wifi": (_NATIVE[2],),  # bookworm's and trixie's join in `wifi_mixed` and `wifi_roam`
-    "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
+    "suspend+vpn+wifi+kernels+uplinks": (_NATIVE[2],),  # bookworm and trixie join in `wifi_mixed` and `wifi_roam`
+    "suspend+vpn+desktop+apparmor": (_NATIVE[0],),  # iptables is this machine's, so apparmor's must be its release
     "privileges": (_boxed("forky"),),
-    "apparmor": (_NATIVE[0],),  # of the release that this machine's iptables are of, if it is Debian 12
-    "suspend+vpn+desktop": (_NATIVE[0],),
+    "selinux": (_NATIVE[0],),  # of the release whose policy it is that the module is put into
+    "kernels+uplinks": (_OLDEST, *_NATIVE[:2]),
     "wifi_mixed": (_NATIVE[0],),
-    "kernels+uplinks": (_OLDEST, *_NATIVE),
     "boot": (_NATIVE[2], _NATIVE[0]),
     "wifi_roam": (_NATIVE[1],),
     "boot_dual": (_NATIVE[1],),  # but for what it says of IPv4, the same as `boot`
