@@ -39,7 +39,7 @@ test-networkd-matrix: ## the same with systemd-networkd 252, 257 and 262 or newe
 	@tools/venv.sh
 	@.venv/bin/python -m tests.e2e.networkd_matrix $(ARGS)
 
-test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, some 35 minutes)
+test-machines: ## every job in whole machines under qemu, old and new kernels; writes docs/tested-on.md (root, some 25 minutes)
 	@tools/packages.sh test
 	@tools/venv.sh
 	@.venv/bin/python -m tests.machines matrix $(ARGS)

@@ -4,31 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
 from tests.bpf.compare import Comparison
-from tests.bpf.programs import IPV4, IPV6, Clat, Kind, Programs, missing, presentable
+from tests.bpf.programs import IPV4, IPV6, Kind, Programs, missing, presentable
+from tests.bpf.vectors import VECTORS, clat, usable, without_ident
 from tests.vectors.vector import Config, Vector, load
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
-VECTORS = [vector for vector in load() if vector.config.prefix is not None]
 GATEWAYS = [pytest.param(IPv6Address("fe80::1"), id="gateway"), pytest.param(None, id="on-link")]
-
-
-def clat(config: Config, gateway: IPv6Address | None) -> Clat:
-    assert config.prefix is not None
-    return Clat(
-        clat_v4=IPv4Address(config.clat_v4),
-        clat_v6=IPv6Address(config.clat_v6),
-        prefix=IPv6Network(config.prefix),
-        ipv4_mtu_bytes=config.ipv4_mtu_bytes,
-        ipv6_mtu_bytes=config.ipv6_mtu_bytes,
-        well_known_strict=config.well_known_strict,
-        gateway=gateway,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +30,6 @@ def programs() -> Iterator[Callable[[Config, IPv6Address | None], Programs]]:
     yield of
     for each in loaded.values():
         each.close()
-
-
-def usable(vector: Vector) -> list[bytes]:
-    return [packet for packet in vector.given if presentable(packet, IPV4 if vector.direction == "4to6" else IPV6)]
-
-
-def without_ident(packet: bytes) -> bytes:
-    """See README.md of the vectors: for whoever cannot set where identifications start."""
-    return packet if packet[6] & 0x40 else packet[:4] + packet[6:10] + packet[12:]
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)

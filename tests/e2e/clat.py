@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,18 @@ def _command(pid: int) -> list[bytes]:
 def descriptors(pid: int) -> int:
     """How many descriptors a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def calm(daemon: Daemon, *, for_s: float = 1.0) -> None:
+    """Wait until it has done what is to be done once there is a CLAT: nothing more is said or opened for that long."""
+    seen: tuple[str, int] | None = None
+    since = time.monotonic()
+
+    def nothing_new() -> bool:
+        nonlocal seen, since
+        now = daemon.log(), descriptors(daemon.pid)
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= for_s
+
+    eventually(nothing_new, timeout_s=20.0, message="the daemon has nothing more to do")

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 
 from clatnm.proto.checksum import checksum
-from tests.e2e.datapath.rig import Within
 from tests.lab import inet
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
+from tests.lab.within import Within
 
 PIECE_BYTES, PAUSE_S = 16 << 10, 0.005
 SIZE_BYTES = 128 << 20

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from tests.e2e.datapath.rig import Within
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
+from tests.lab.within import Within
 
 ECHO_PORT = 9999
 _EVERY_S = 0.01

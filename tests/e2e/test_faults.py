@@ -71,6 +71,7 @@ FORGED = "2001:db8:bad::/96"
     ids=["rfc4861-6.1.2-hop-limit", "rfc4861-6.1.2-source", "rfc4861-6.1.2-code"],
 )
 def test_forged_advertisement_is_dropped_and_counted(joined: clat.Joined, options: tuple[str, ...]) -> None:
+    clat.calm(joined.daemon)
     dropped = joined.daemon.status()["router_advertisements"]["dropped"]
     lines = len(joined.daemon.log().splitlines())
     joined.lab.a.forge_ra(*options, pref64=[["64:ff9b::/96", 0], [FORGED, 600]])

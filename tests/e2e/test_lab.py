@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.datapath.rig import Within
 from tests.lab import CommandError, Host, Lab, eventually, inet
 from tests.lab import dhcp_probe as dhcp_probe_module
 from tests.lab.topology import INET_V6
+from tests.lab.within import Within
 
 DHCP_PROBE = dhcp_probe_module.__file__
 ECHO = """

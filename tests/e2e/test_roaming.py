@@ -36,6 +36,7 @@ def test_roaming_by_short_carrier_flaps_always_ends_right(clean_lab: Lab) -> Non
         clat.wait_on(daemon, timeout_s=60)
         eventually(lambda: clat.answers(host), message="IPv4 works in A")
         assert clat.connection(daemon)["translator"]["clat_v6"].startswith("2001:db8:a:")
+        clat.calm(daemon)
         waiting = at_hand(host)
         usual.append((clat.descriptors(daemon.pid) - waiting, len(host.processes()) - waiting))
     (files, processes), (most, as_many) = usual[-1], usual[0]

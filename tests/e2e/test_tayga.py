@@ -130,7 +130,8 @@ def test_end_of_the_daemon_leaves_nothing(connected: Lab, number: signal.Signals
 
 
 def descriptors_of(it: clat.Joined) -> int:
-    """How many the daemon has, without those to processes that may have been started already, or not yet."""
+    """How many the daemon has in the end, without those to processes that may have been started already, or not yet."""
+    clat.calm(it.daemon)
     return clat.descriptors(it.daemon.pid) - at_hand(it.host)
 
 

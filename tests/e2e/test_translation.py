@@ -115,7 +115,7 @@ def test_a_smaller_mtu_from_the_router_is_applied_live(joined: clat.Joined) -> N
         return (translator["ipv6_mtu_bytes"], translator["ipv4_mtu_bytes"]) == (1300, 1272)
 
     eventually(shrunk, message="MTU 1300")
-    assert "mtu 1272" in joined.host.ip("-4", "route", "show", "default")
+    eventually(lambda: "mtu 1272" in joined.host.ip("-4", "route", "show", "default"), message="route MTU 1272")
     clat.download(joined.host, clat.MIB)
     clat.upload(joined.host, clat.MIB)
     assert clat.translator(joined.host) == pid

@@ -70,7 +70,7 @@ def test_vpn_of_ipv6_alone_is_not_gone_around(joined: clat.Joined, office: Vpn) 
     assert seen_as(joined.lab, SITE4) == BY_NAT64
     office.up()
     eventually(lambda: clat.connection(joined.daemon)["reason"] == "vpn-without-ipv4", message="the VPN is noticed")
-    assert vpn.ipv4_routes(joined.lab) == ""
+    eventually(lambda: vpn.ipv4_routes(joined.lab) == "", message="no route is left")
     assert seen_as(joined.lab, SITE4) == ""
     wait_seen_as(joined.lab, SITE6, OWN6)
     assert clat.connection(joined.daemon)["evidence"]["vpn"] == DEVICE

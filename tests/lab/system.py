@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.lab.namespace import PYTHON, SYSTEM_PATH, Namespace, clean_environment
 from tests.lab.poll import eventually
 from tests.lab.process import Service
@@ -179,6 +177,8 @@ class System(Namespace):
 
     def nmcli(self, *argv: str, check: bool = True, timeout_s: float = 40.0) -> subprocess.CompletedProcess[str]:
         if self.networkd is not None and not self.nm_running:
+            import pytest  # not above: it is large, and there is none in labs that are no test's
+
             pytest.skip(f"NetworkManager's alone: nmcli {' '.join(argv[:2])}")
         return self._run(self._in_root("nmcli", *argv), check=check, timeout_s=timeout_s)
 

@@ -14,9 +14,10 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from clatnm.cli.main import entry
-from tests.e2e.datapath.rig import Place, Within
+from tests.e2e.datapath.rig import Place
 from tests.lab.namespace import clean_environment
 from tests.lab.process import Service
+from tests.lab.within import Within
 
 # What is not imported here, each of them imports anew.
 for module in ("clatnm.cli.translate_", "clatnm.byhand"):

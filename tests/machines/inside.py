@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For jobs, which run inside a guest: one line a check, patience, the service's sandbox, the compiled programs."""
+"""For jobs, which run inside a guest: one line a check, patience, the service's sandbox."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from clatnm.bpf import build
-from tests.bpf import programs
-from tests.e2e.datapath.rig import Within
-from tests.e2e.datapath.traffic import udp6
 from tests.lab import poll
 from tests.lab.namespace import Namespace
 from tests.lab.poll import EventuallyError, eventually
 from tests.lab.process import Service
-from tests.machines.payload import COMPILED
+from tests.lab.within import Within
 
 UNIT = Path("/usr/lib/systemd/system/clatnm.service")
 UNITS = Path("/run/systemd/system")
@@ -60,7 +55,7 @@ def be_patient() -> None:
     """A guest is ten times slower than a machine: whatever waits by default waits longer, and asks less often, since
     asking delays what is awaited."""
     waiting = (eventually, Namespace.run, Namespace.python, Namespace._run, Service.wait, Service.stop)
-    for function in (*waiting, Within.sock, udp6):
+    for function in (*waiting, Within.sock):
         defaults = function.__kwdefaults__ or {}
         defaults["timeout_s"] *= _PATIENCE
     (eventually.__kwdefaults__ or {})["longest_pause_s"] *= _PATIENCE
@@ -143,13 +138,3 @@ def systemctl(*argv: str) -> str:
     result = subprocess.run(["systemctl", *argv], check=False, text=True, capture_output=True)
     assert result.returncode == 0, f"systemctl {' '.join(argv)}: {result.stderr.strip()}"
     return result.stdout
-
-
-def precompiled() -> None:
-    """`tests.bpf` without clang: with what the guest has brought along."""
-    place = Path(COMPILED)
-    elf = (place / "clat.bpf.o").read_bytes()
-    size, fields = json.loads((place / "config.json").read_text())
-    layout = (size, {name: (offset, length) for name, (offset, length) in fields.items()})
-    build.compile_source = lambda source=build.SOURCE: elf
-    programs.config_layout = lambda: layout  # type: ignore[assignment]

@@ -38,7 +38,7 @@ WORDS: Mapping[str, str] = {
 BARE = ("kernels", "uplinks")
 """Jobs that need nothing but a kernel and systemd."""
 COUNTED = ("wifi_mixed", "wifi_roam")
-"""Jobs that measure times."""
+"""Jobs that measure times, or have nothing to do for a third of theirs."""
 LIMIT_S = 1200.0
 _COMPILED = (f"{LIBRARY}/clatnm", *(f"{REPO}/tests/{name}" for name in ("bpf", "e2e", "lab", "machines")))
 """What jobs import."""

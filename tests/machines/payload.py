@@ -66,7 +66,7 @@ def _belongs_to_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _compile(place: Path) -> None:
-    """What tests/bpf has from clang; a guest has none. See `inside.precompiled`."""
+    """What tests/bpf has from clang; a guest has none. See precompiled.py."""
     place.mkdir(parents=True)
     try:
         (place / "clat.bpf.o").write_bytes(build.compile_source())

@@ -9,9 +9,9 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from tests.e2e.clat import connection, wait_on
-from tests.e2e.datapath.rig import Within
 from tests.lab.poll import eventually
 from tests.lab.topology import NETWORKS
+from tests.lab.within import Within
 from tests.machines import systemd_network as network
 from tests.machines.here import journal
 from tests.machines.inside import SkippedError, systemctl

@@ -10,7 +10,6 @@ reports ICMP errors from an address within `PREFIX`, as a router behind a NAT64 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import socket
 import socketserver
 import threading
@@ -24,8 +23,9 @@ from tests.lab import inet
 from tests.lab.namespace import Namespace
 from tests.lab.poll import eventually
 from tests.lab.process import Service, start_time
-from tests.lab.session import NETNS_DIR, Session
+from tests.lab.session import Session
 from tests.lab.system import VENV_BIN
+from tests.lab.within import Within
 
 BACKENDS = ("ebpf", "tun")
 PREFIX, OTHER_PREFIX = IPv6Network("2001:db8:64::/96"), IPv6Network("2001:db8:65:65::/64")
@@ -35,7 +35,6 @@ GATEWAY, OTHER_GATEWAY = IPv6Address("fe80::1"), IPv6Address("fe80::2")
 HOST_MAC, NEAR_MAC = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 DUMMY = "192.0.0.8"  # RFC 7600: ICMP errors from routers without an IPv4 address
 
-_CLONE_NEWNET = 0x40000000
 _WEB_POLL_S = 0.02
 
 
@@ -45,45 +44,6 @@ def embedded(address: IPv4Address, prefix: IPv6Network = PREFIX) -> IPv6Address:
 
 
 SERVER6, OTHER_SERVER6 = embedded(SERVER), embedded(SERVER, OTHER_PREFIX)
-
-
-class Within:
-    """A named network namespace in which this very process can open sockets, which stay there."""
-
-    netns: str
-
-    @classmethod
-    def of(cls, namespace: Namespace) -> Within:
-        """For a namespace that somebody else has made."""
-        made = cls()
-        made.netns = namespace.netns
-        return made
-
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """The calling thread is in this network namespace meanwhile."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as home, open(NETNS_DIR / self.netns) as here:
-            _enter(libc, here.fileno())
-            try:
-                yield
-            finally:
-                _enter(libc, home.fileno())
-
-    def sock(self, family: int, kind: int, protocol: int = 0, *, timeout_s: float = 3.0) -> socket.socket:
-        """A socket of this namespace."""
-        with self.inside():
-            made = socket.socket(family, kind, protocol)
-        made.settimeout(timeout_s)
-        return made
-
-    def packets(self, device: str, ethertype: int = 0) -> socket.socket:
-        """A packet socket on a device; it hears frames of `ethertype` that come in, 0: it can only send."""
-        made = self.sock(socket.AF_PACKET, socket.SOCK_RAW)
-        made.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
-        with self.inside():
-            made.bind((device, ethertype))
-        return made
 
 
 class Place(Namespace, Within):
@@ -106,11 +66,6 @@ class Place(Namespace, Within):
     def batch(self, commands: str) -> None:
         """`ip` commands, one a line."""
         self.ip("-batch", "-", stdin=commands)
-
-
-def _enter(libc: ctypes.CDLL, fd: int) -> None:
-    if libc.setns(fd, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Web(inet.Server):

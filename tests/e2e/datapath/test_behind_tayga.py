@@ -12,11 +12,12 @@ import pytest
 
 from tests.e2e import clat
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.rig import DUMMY, Within
+from tests.e2e.datapath.rig import DUMMY
 from tests.lab.host import Host
 from tests.lab.inet import ECHO_PORT
 from tests.lab.lab import Lab
 from tests.lab.poll import eventually
+from tests.lab.within import Within
 
 CLOSED_PORT = 9
 NARROW_V4 = 1280

@@ -25,9 +25,9 @@ from clatnm.translators.backends import available
 from clatnm.translators.hooks import config
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.driver import CLAT_V4, Driven
+from tests.e2e.datapath.hooks import hooks
 from tests.e2e.datapath.rig import SERVER, Place, Rig, alive
 from tests.e2e.datapath.streams import LARGE, Stream
-from tests.e2e.datapath.test_sudden_death import hooks
 from tests.e2e.datapath.transfers import transfers
 from tests.lab import snapshot
 from tests.lab.poll import eventually

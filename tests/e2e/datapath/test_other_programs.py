@@ -17,8 +17,8 @@ from clatnm.kernel.host import Host
 from clatnm.translators.backends import available
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.driver import Driven
+from tests.e2e.datapath.hooks import hooks
 from tests.e2e.datapath.rig import CLAT, Place, Rig
-from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab.poll import eventually
 
 NAME = "goes_no_further"

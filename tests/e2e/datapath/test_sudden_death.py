@@ -4,26 +4,23 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from clatnm.kernel import bpf
 from tests.e2e.datapath import traffic
-from tests.e2e.datapath.rig import SERVER, SERVER6, Clat, Place, Rig, alive
+from tests.e2e.datapath.hooks import hooks
+from tests.e2e.datapath.rig import SERVER, SERVER6, Clat, Rig, alive
 from tests.lab import snapshot
 from tests.lab.poll import eventually
 
 IPV4, ARP = 0x0800, 0x0806
 LOAD_S = 10
-_PROG_QUERY, _TCX_INGRESS, _TCX_EGRESS, _MOST = 16, 46, 47, 64
 
 VICTIMS = {
     "supervisor": (signal.SIGKILL, ("supervisor",)),
@@ -31,19 +28,6 @@ VICTIMS = {
     "both": (signal.SIGKILL, ("worker", "supervisor")),
     "supervisor-politely": (signal.SIGTERM, ("supervisor",)),
 }
-
-
-def hooks(place: Place, device: str) -> list[int]:
-    """Ids of the programs on a device's tcx hooks."""
-    found: list[int] = []
-    with place.inside():
-        ifindex = socket.if_nametoindex(device)
-        for kind in (_TCX_INGRESS, _TCX_EGRESS):
-            ids = (ctypes.c_uint32 * _MOST)()
-            with contextlib.suppress(OSError):
-                bpf.call(_PROG_QUERY, struct.pack("=IIIIQI", ifindex, kind, 0, 0, ctypes.addressof(ids), _MOST))
-            found += [number for number in ids if number]
-    return found
 
 
 @contextlib.contextmanager

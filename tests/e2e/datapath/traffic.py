@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from tests.e2e.datapath.rig import CLAT, SERVER, SERVER6, Place, Rig, Within
+from tests.e2e.datapath.rig import CLAT, SERVER, SERVER6, Place, Rig
 from tests.lab import inet
+from tests.lab.within import Within
 
 # linux/in.h, linux/in6.h, linux/errqueue.h
 SO_NO_CHECK = 11
@@ -37,10 +38,10 @@ def udp4(place: Within, *, pmtu: int = PMTUDISC_WANT, device: str | None = None)
 
 
 def udp6(
-    place: Place, address: IPv6Address = SERVER6, port: int = 0, *, pmtu: int = PMTUDISC_WANT, timeout_s: float = 3.0
+    place: Place, address: IPv6Address = SERVER6, port: int = 0, *, pmtu: int = PMTUDISC_WANT, **waits: float
 ) -> socket.socket:
-    """A UDP socket of the IPv6 side, bound to an address that stands for an IPv4 one."""
-    sock = place.sock(socket.AF_INET6, socket.SOCK_DGRAM, timeout_s=timeout_s)
+    """A UDP socket of the IPv6 side, bound to an address that stands for an IPv4 one. `waits`: as `Within.sock`."""
+    sock = place.sock(socket.AF_INET6, socket.SOCK_DGRAM, **waits)
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, pmtu)
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, 1)
     sock.bind((str(address), port))

@@ -137,6 +137,7 @@ def test_hook_lets_nobody_wait_for_the_daemon(quick_lab: Lab, host: Host, daemon
 
 def test_hundreds_of_events_are_survived(quick_lab: Lab, host: Host) -> None:
     joined = clat.join(quick_lab)
+    clat.calm(joined.daemon)
     pid, descriptors = clat.translator(host), clat.descriptors(joined.daemon.pid) - at_hand(host)
     # Of another connection: what NetworkManager does to the uplink itself is no part of this.
     host.plug("up1", "b")

@@ -16,14 +16,14 @@ from ipaddress import IPv6Address
 
 from tests.bpf import fuzz
 from tests.bpf.programs import Kind, Programs
-from tests.bpf.test_vectors import VECTORS, clat, usable, without_ident
+from tests.bpf.vectors import VECTORS, clat, usable, without_ident
 from tests.e2e.datapath import traffic
+from tests.e2e.datapath.hooks import hooks
 from tests.e2e.datapath.rig import CLAT, PREFIX, SERVER6, Rig, alive, rigged, wait_settled
-from tests.e2e.datapath.test_sudden_death import hooks
 from tests.lab import snapshot
 from tests.lab.poll import eventually
-from tests.machines import forked
-from tests.machines.inside import Report, Sandboxed, SkippedError, be_patient, has_tcx, kernel_release, precompiled
+from tests.machines import forked, precompiled
+from tests.machines.inside import Report, Sandboxed, SkippedError, be_patient, has_tcx, kernel_release
 
 BACKENDS = ("ebpf", "ebpf-clsact", "tun")
 TYPED_TEST_RUNS = (5, 14)
@@ -34,7 +34,7 @@ PACKETS = 3000
 def main() -> int:
     packets = int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS
     be_patient()
-    precompiled()
+    precompiled.use()
     report = Report()
     with report.check("vectors"):
         vectors_agree()

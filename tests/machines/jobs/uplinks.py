@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 
 from tests.e2e.datapath import traffic
 from tests.e2e.datapath.rig import CLAT, SERVER6, Rig, rigged
-from tests.e2e.datapath.test_uplink_kinds import ROUTED_CLAT, Uplink, bridge, macvlan, vlan, vlan_in_the_packet
+from tests.e2e.datapath.uplink_kinds import ROUTED_CLAT, Uplink, bridge, macvlan, vlan, vlan_in_the_packet
 from tests.lab.poll import eventually
 from tests.machines import forked
 from tests.machines.inside import Report, be_patient, has_tcx
