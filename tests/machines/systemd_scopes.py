@@ -177,6 +177,7 @@ def caretaker_has_one(place: Place) -> None:
     CONFIGURATION.write_text("[clatnm]\nbackend = ebpf-clsact\n")
     try:
         _anew(place)
+        moved(place)
         first = _caretaker(place)
         with no_complaints():
             _kill_daemon(place)
