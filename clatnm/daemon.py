@@ -20,6 +20,7 @@ from typing import Any
 from clatnm import __version__, config, status, trace
 from clatnm.caretaker import Caretaker
 from clatnm.clock import boottime
+from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.front import Front
 from clatnm.dbus.scopes import Group, Scopes
@@ -216,7 +217,7 @@ class Daemon:
             times_s = [] if until is None else [max(0.0, until - boottime())]
             times_s += [] if watched_s is None else [watched_s / 3]
             try:
-                await asyncio.wait_for(self._wake.wait(), min(times_s, default=None))
+                await wait_for(self._wake.wait(), min(times_s, default=None))
                 return
             except asyncio.TimeoutError:
                 if until is not None and boottime() >= until:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from clatnm.compat import wait_for
 from clatnm.log import Message, about
 from clatnm.model import Plan, Settings
 
@@ -106,7 +107,7 @@ class Hooks:
         if coming:
             self._running.add(process.pid)
         try:
-            status = await asyncio.wait_for(process.wait(), patience_s)
+            status = await wait_for(process.wait(), patience_s)
         except asyncio.TimeoutError:
             _end(process.pid)
             await process.wait()

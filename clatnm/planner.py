@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from clatnm import config, status, trace
 from clatnm.clock import boottime
+from clatnm.compat import wait_for
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
 from clatnm.errors import BusError, ConfigError, NoDaemonError, ParseError
@@ -166,7 +167,7 @@ async def _look_around(settings: Settings, state_dir: Path) -> tuple[float, Worl
                 return at, world
             wake = wake_at(world, at)
             try:
-                await asyncio.wait_for(changed.wait(), (end if wake is None else min(end, wake)) - at)
+                await wait_for(changed.wait(), (end if wake is None else min(end, wake)) - at)
             except asyncio.TimeoutError:
                 continue
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.library import (
     BusType,
@@ -150,7 +151,7 @@ class Bus:
             loop.set_exception_handler(_hush)
         try:
             connection = _Connection(**options)
-            await asyncio.wait_for(connection.connect(), _TIMEOUT_S)
+            await wait_for(connection.connect(), _TIMEOUT_S)
         except Exception as error:  # the libraries raise OSError, EOFError, AuthError, ValueError, …
             if connection is not None and isinstance(error, asyncio.TimeoutError):
                 connection.disconnect()  # dbus-next would keep the socket, and the loop its reader, for ever

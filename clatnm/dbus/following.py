@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.service import call
@@ -96,7 +97,7 @@ class Following:
                 pause_s = min(_PAUSE_S, self._every_s)
                 await asyncio.sleep(pause_s)  # changes come in company
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), self._every_s - pause_s)
+                    await wait_for(self._changed.wait(), self._every_s - pause_s)
         finally:
             closed.cancel()
         raise BusError("the system bus went away")

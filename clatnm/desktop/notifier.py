@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.following import Following, Tell
@@ -60,7 +61,7 @@ class Notifier:
                 self._wake.clear()
                 next_at = await self._look()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), None if next_at is None else max(0.0, next_at - _now()))
+                    await wait_for(self._wake.wait(), None if next_at is None else max(0.0, next_at - _now()))
                 if watching.done():
                     watching.result()  # raises what ended it
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clatnm.clock import boottime
+from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus
 from clatnm.errors import BusError
 from clatnm.kernel.host import Host
@@ -43,7 +44,7 @@ async def look_around(settings: Settings) -> tuple[float, World, Mapping[str, st
             if at >= begun + _WAIT_S or (at >= begun + _AT_LEAST_S and _is_settled(known, at)):
                 return at, known, {name: observer.manager_of(name) for name in known.links}
             try:
-                await asyncio.wait_for(changed.wait(), _AT_LEAST_S / 2)
+                await wait_for(changed.wait(), _AT_LEAST_S / 2)
             except asyncio.TimeoutError:
                 continue
     finally:

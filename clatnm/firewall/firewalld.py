@@ -13,6 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError
 from clatnm.firewall.memory import Memory
@@ -71,7 +72,7 @@ class Firewalld:
         if self._placed and self._owner:
             self._look_again()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._done.wait(), _FAREWELL_S)
+                await wait_for(self._done.wait(), _FAREWELL_S)
         if self._work is not None:
             self._work.cancel()
 
@@ -108,7 +109,7 @@ class Firewalld:
                     self._done.set()
             else:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), patience_s)
+                    await wait_for(self._again.wait(), patience_s)
                 patience_s = min(2 * patience_s, _LONGEST_S)
                 self._again.set()
 

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from clatnm.compat import wait_for
 from clatnm.config_metrics import host_and_port
 from clatnm.log import Message, about
 from clatnm.metrics.families import CONTENT_TYPE
@@ -116,7 +117,7 @@ class Listener:
         assert task is not None
         self._busy[task] = False
         try:
-            await asyncio.wait_for(self._converse(reader, writer, task), PATIENCE_S)
+            await wait_for(self._converse(reader, writer, task), PATIENCE_S)
             writer.close()
         except (asyncio.TimeoutError, OSError):
             writer.transport.abort()  # what it does not read is not kept for it

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 
+from clatnm.compat import wait_for
 from clatnm.errors import TranslatorError
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Enclosed:
         readable = asyncio.Event()
         loop.add_reader(control, readable.set)
         try:
-            await asyncio.wait_for(readable.wait(), _ENCLOSED_S)
+            await wait_for(readable.wait(), _ENCLOSED_S)
             _, descriptors, _, _ = socket.recv_fds(control, 64, 1, socket.MSG_CMSG_CLOEXEC)
         except asyncio.TimeoutError:
             raise TranslatorError(f"{self._name} does not get a network of its own in time") from None

@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from clatnm.compat import wait_for
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.worker import wire
 
@@ -168,6 +169,6 @@ async def _readable(descriptor: int, patience_s: float) -> None:
     loop, event = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, event.set)
     try:
-        await asyncio.wait_for(event.wait(), patience_s)
+        await wait_for(event.wait(), patience_s)
     finally:
         loop.remove_reader(descriptor)

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clatnm.compat import wait_for
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.proto.eam import EamTable
 from clatnm.translators.base import Ended
@@ -104,7 +105,7 @@ class WorkerProcess:
         try:
             wire.send_start(self._control, config, descriptors)
             self._mappings = config.mappings
-            await asyncio.wait_for(asyncio.shield(self._ready), _READY_S)
+            await wait_for(asyncio.shield(self._ready), _READY_S)
         except (OSError, asyncio.TimeoutError) as error:
             raise TranslatorError("the translator process does not become ready") from error
 
@@ -129,7 +130,7 @@ class WorkerProcess:
             self._counters = asyncio.get_running_loop().create_future()
         try:
             self._control.send(wire.encode("counters"))
-            return await asyncio.wait_for(asyncio.shield(self._counters), _ANSWER_S)
+            return await wait_for(asyncio.shield(self._counters), _ANSWER_S)
         except (OSError, asyncio.TimeoutError):
             return {}
 
@@ -149,7 +150,7 @@ class WorkerProcess:
         """Ask it to end, insist after a while, and wait for its end."""
         try:
             self._control.send(wire.encode("stop"))
-            return await asyncio.wait_for(asyncio.shield(self._end), _STOP_S)
+            return await wait_for(asyncio.shield(self._end), _STOP_S)
         except (OSError, asyncio.TimeoutError):
             self._process.kill()
             return await self._end

@@ -21,6 +21,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
+from clatnm.compat import wait_for
 from clatnm.errors import TranslatorError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
@@ -227,7 +228,7 @@ async def _check(tayga: Enclosed, probe: Probe, program: Program) -> None:
 async def _answer(tayga: Enclosed, patience_s: float) -> bytes | None:
     """What comes out of TAYGA next; None when nothing does in time."""
     try:
-        data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(tayga.packets, _ANSWER_BYTES), patience_s)
+        data = await wait_for(asyncio.get_running_loop().sock_recv(tayga.packets, _ANSWER_BYTES), patience_s)
     except asyncio.TimeoutError:
         return None
     except OSError as error:

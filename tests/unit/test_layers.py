@@ -71,7 +71,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "observer": LEAVES | {"dbus", "discovery", "kernel", "policy", "uplinks"},
     "explain_static": LEAVES | {"explain", "journal", "policy", "status"},
     "journal": LEAVES | {"status"},
-    "hooks": frozenset({"log", "model"}),
+    "hooks": frozenset({"compat", "log", "model"}),
     "metrics": LEAVES | {"config_metrics", "status"},
     "monitor": LEAVES | {"dbus", "status"},
     "supervisor": LEAVES | {"hooks", "memo", "policy", "translators"},
