@@ -20,7 +20,6 @@ from typing import Any
 from clatnm import __version__, config, status, trace
 from clatnm.caretaker import Caretaker
 from clatnm.clock import boottime
-from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.front import Front
 from clatnm.dbus.scopes import Group, Scopes
@@ -50,6 +49,7 @@ from clatnm.translators.backends import BACKENDS, available, faults, sharing
 from clatnm.translators.estate import Estate
 from clatnm.translators.leftovers import clean_first
 from clatnm.translators.process import Spare
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clatnm.compat import wait_for
 from clatnm.log import Message, about
 from clatnm.model import Plan, Settings
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

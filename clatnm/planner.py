@@ -13,7 +13,6 @@ from typing import Any, TextIO
 
 from clatnm import config, status, trace
 from clatnm.clock import boottime
-from clatnm.compat import wait_for
 from clatnm.dbus import service
 from clatnm.dbus.bus import Bus
 from clatnm.errors import BusError, ConfigError, NoDaemonError, ParseError
@@ -25,6 +24,7 @@ from clatnm.policy.rehearsal import Rehearsal
 from clatnm.policy.steps import diff, wake_at, wanted
 from clatnm.printable import printable
 from clatnm.translators.backends import BACKENDS, available, faults, sharing
+from clatnm.waiting import wait_for
 
 # A router answers a solicitation within half a second, a resolver within two (RFC 4861 6.2.6; the resolver's patience).
 _WAIT_S = 5.0

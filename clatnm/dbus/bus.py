@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.library import (
     BusType,
@@ -27,6 +26,7 @@ from clatnm.dbus.library import (
     library_service,
 )
 from clatnm.errors import AlreadyRunningError, BusError
+from clatnm.waiting import wait_for
 
 __all__ = [
     "Bus",

@@ -13,11 +13,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.dbus.service import call
 from clatnm.errors import BusError
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

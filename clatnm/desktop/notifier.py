@@ -10,7 +10,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from clatnm.compat import wait_for
 from clatnm.dbus import names
 from clatnm.dbus.bus import Bus
 from clatnm.dbus.following import Following, Tell
@@ -22,6 +21,7 @@ from clatnm.desktop.state import Network
 from clatnm.desktop.teller import Act, Patience, Show, Withdraw, acts
 from clatnm.desktop.words import notice, pango, plain
 from clatnm.errors import AlreadyRunningError, BusError
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clatnm.clock import boottime
-from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus
 from clatnm.errors import BusError
 from clatnm.kernel.host import Host
@@ -16,6 +15,7 @@ from clatnm.model import Settings, World
 from clatnm.observer import Observer
 from clatnm.policy.plan import decide
 from clatnm.translators.backends import BACKENDS, available, faults, sharing
+from clatnm.waiting import wait_for
 
 # A router answers within half a second, a resolver within two; where nobody answers, somebody waits for us.
 _WAIT_S = 4.0

@@ -13,11 +13,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from clatnm.compat import wait_for
 from clatnm.dbus.bus import Bus, Signal
 from clatnm.errors import BusError
 from clatnm.firewall.memory import Memory
 from clatnm.log import Message, about
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

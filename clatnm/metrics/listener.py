@@ -17,10 +17,10 @@ import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from clatnm.compat import wait_for
 from clatnm.config_metrics import host_and_port
 from clatnm.log import Message, about
 from clatnm.metrics.families import CONTENT_TYPE
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 
-from clatnm.compat import wait_for
 from clatnm.errors import TranslatorError
+from clatnm.waiting import wait_for
 
 log = logging.getLogger(__name__)
 

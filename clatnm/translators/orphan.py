@@ -13,8 +13,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from clatnm.compat import wait_for
 from clatnm.errors import ConfigError, TranslatorError
+from clatnm.waiting import wait_for
 from clatnm.worker import wire
 
 _ANSWER_S: Final = 5.0  # on a machine that has much else to do; whoever is later than that will be killed

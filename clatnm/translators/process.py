@@ -11,11 +11,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clatnm.compat import wait_for
 from clatnm.errors import ConfigError, TranslatorError
 from clatnm.proto.eam import EamTable
 from clatnm.translators.base import Ended
 from clatnm.translators.orphan import Foreign, Orphan
+from clatnm.waiting import wait_for
 from clatnm.worker import launch, wire
 from clatnm.worker.wire import WorkerConfig
 

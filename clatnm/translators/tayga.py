@@ -21,7 +21,6 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
-from clatnm.compat import wait_for
 from clatnm.errors import TranslatorError
 from clatnm.kernel import tun
 from clatnm.kernel.host import Host
@@ -33,6 +32,7 @@ from clatnm.translators.enclosed import Enclosed
 from clatnm.translators.estate import Estate
 from clatnm.translators.orphan import Orphan
 from clatnm.translators.selfcheck import Inwards, Outwards, Probe
+from clatnm.waiting import wait_for
 from clatnm.worker.enclosure import DEVICE
 from clatnm.worker.vnet import BLANK
 from clatnm.worker.wire import DUMMY_ICMP_SOURCE, PROGRAM_V6

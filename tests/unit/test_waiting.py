@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from clatnm.compat import wait_for
+from clatnm.waiting import wait_for
 
 
 def test_cancelled_at_the_moment_of_the_end_is_cancelled() -> None:
