@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _end_orphans() -> list[str]:
-    import asyncio
-
+    from clatnm.cli import interruptible
     from clatnm.kernel.host import Host
     from clatnm.translators.adoption import end_orphans
     from clatnm.translators.estate import Estate
@@ -45,4 +44,4 @@ def _end_orphans() -> list[str]:
         finally:
             await host.close()
 
-    return asyncio.run(end())
+    return interruptible.run(end())

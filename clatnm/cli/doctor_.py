@@ -42,8 +42,7 @@ def _instead(interfaces: Sequence[str]) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Gather the facts, check them, tell."""
-    import asyncio
-
+    from clatnm.cli import interruptible
     from clatnm.doctor import bundle, report
     from clatnm.doctor.findings import Level
     from clatnm.doctor.gather import gather
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.with_names and arguments.bundle is None:
         raise ConfigError("--with-names is about --bundle", hint="clatnm doctor --bundle FILE --with-names")
-    facts = asyncio.run(gather(arguments.connection, config_dir=arguments.config))
+    facts = interruptible.run(gather(arguments.connection, config_dir=arguments.config))
     found = report.findings(facts)
     if arguments.json:
         print(json_text(report.as_json(found, facts)))

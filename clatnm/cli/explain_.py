@@ -16,16 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon and print its answer; ConfigError when it knows no such connection."""
-    import asyncio
     import json
 
     from clatnm import explain
+    from clatnm.cli import interruptible
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.errors import ConfigError
     from clatnm.printable import json_text
 
-    answer = asyncio.run(service.ask("Explain", arguments.connection))
+    answer = interruptible.run(service.ask("Explain", arguments.connection))
     with understood():
         told = json.loads(answer)
         text = json_text(told)

@@ -94,17 +94,17 @@ def _read(name: str) -> str:
 
 def _uuid(connection: str) -> str:
     """The UUID of a connection, by the daemon's knowledge unless it is one. ConfigError, BusError."""
-    import asyncio
     import json
 
     from clatnm import config
+    from clatnm.cli import interruptible
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
 
     if config.is_uuid(connection):
         return connection
     try:
-        answer = asyncio.run(service.ask("Status"))
+        answer = interruptible.run(service.ask("Status"))
     except NoDaemonError as error:
         hint = "give its UUID: nmcli -g connection.uuid connection show NAME"
         raise BusError(f"without the daemon, nobody knows the connection {connection!r}", hint=hint) from error

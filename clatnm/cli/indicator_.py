@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the line, once or with each change. ConfigError for a format or state that there is not."""
-    import asyncio
     import functools
 
+    from clatnm.cli import interruptible
     from clatnm.dbus import service
     from clatnm.dbus.following import parsed
     from clatnm.desktop import bars
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     escape = bars.MARKUP["pango" if arguments.waybar else arguments.markup]
     make = functools.partial(bars.indicator, form=_form(arguments), escape=escape, only=_only(arguments.only))
     if arguments.follow:
-        asyncio.run(follow(make, sys.stdout))
+        interruptible.run(follow(make, sys.stdout))
         return EXIT_OK
     try:
-        told = parsed(asyncio.run(service.ask("Status")))
+        told = parsed(interruptible.run(service.ask("Status")))
     except NoDaemonError:  # that is a state, too
         told = None
     print(make(None if told is None else networks(told)))

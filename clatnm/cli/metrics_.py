@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon, and write its answer as metrics. Without a daemon these say so, instead of what was before."""
-    import asyncio
     import json
 
+    from clatnm.cli import interruptible
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.errors import NoDaemonError
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     classic = arguments.format != _FORMATS[0]
     try:
-        answer = asyncio.run(service.ask("Status"))
+        answer = interruptible.run(service.ask("Status"))
     except NoDaemonError:
         _write(families.absent(classic=classic), arguments.output)
         raise

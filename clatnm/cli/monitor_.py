@@ -111,9 +111,10 @@ def _until_told(told: asyncio.Event | None = None) -> asyncio.Event:
     import asyncio
     import signal
 
+    from clatnm.cli.interruptible import at_the_first
+
     told = told or asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    at_the_first(told.set, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return told
 
 

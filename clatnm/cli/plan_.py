@@ -22,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the steps, take none."""
-    import asyncio
     from collections.abc import Iterable
 
     from clatnm import planner
+    from clatnm.cli import interruptible
     from clatnm.printable import json_text
 
     scenes: Iterable[planner.Scene]
     if arguments.replay is not None:
         scenes = planner.replay(planner.read_trace(arguments.replay))
     else:
-        scenes = [asyncio.run(planner.now(config_dir=arguments.config, state_dir=arguments.state))]
+        scenes = [interruptible.run(planner.now(config_dir=arguments.config, state_dir=arguments.state))]
     scene, anything = None, False
     for scene in scenes:
         anything = anything or bool(scene.steps)

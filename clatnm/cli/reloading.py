@@ -10,13 +10,12 @@ from clatnm.errors import BusError, NoDaemonError
 
 def reload_daemon() -> None:
     """Have it read its configuration again; a line on standard error when it has not."""
-    import asyncio
-
+    from clatnm.cli import interruptible
     from clatnm.dbus import service
     from clatnm.printable import printable
 
     try:
-        fault = asyncio.run(service.ask("Reload"))
+        fault = interruptible.run(service.ask("Reload"))
     except NoDaemonError:  # it will read it when it starts
         fault = ""
     except BusError as error:

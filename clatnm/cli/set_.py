@@ -63,21 +63,20 @@ def _set_default(mode: Mode | None) -> bool:
 
 
 def _set(connection: str, mode: Mode | None) -> bool:
-    import asyncio
-
     from clatnm import config
+    from clatnm.cli import interruptible
     from clatnm.printable import printable
     from clatnm.uplinks import nm_profiles
 
     key = ""
     try:
-        outcome = asyncio.run(nm_profiles.set_mode(connection, mode))
+        outcome = interruptible.run(nm_profiles.set_mode(connection, mode))
     except (BusError, ConfigError):
         known, networkmanagers = _known_to_the_daemon(connection)
         if not known:
             raise
         if networkmanagers:
-            outcome = asyncio.run(nm_profiles.set_mode(known, mode))
+            outcome = interruptible.run(nm_profiles.set_mode(known, mode))
         else:
             key = known
             outcome = nm_profiles.Outcome(uuid=key, place="", changed=False, kept=False)
@@ -104,14 +103,14 @@ def _set(connection: str, mode: Mode | None) -> bool:
 def _known_to_the_daemon(connection: str) -> tuple[str, bool]:
     """What tells apart the active connection that is meant ("": none is, or several are), and whether it is
     NetworkManager's, which knows no interfaces; otherwise a file in connections.d is called like that."""
-    import asyncio
     import json
 
+    from clatnm.cli import interruptible
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
 
     try:
-        answer = asyncio.run(service.ask("Status"))
+        answer = interruptible.run(service.ask("Status"))
         with understood():
             everything = json.loads(answer)
             told = everything["connections"]

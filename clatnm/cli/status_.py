@@ -15,15 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
-    import asyncio
     import json
 
     from clatnm import status
+    from clatnm.cli import interruptible
     from clatnm.cli.answers import understood
     from clatnm.dbus import service
     from clatnm.printable import json_text
 
-    answer = asyncio.run(service.ask("Status"))
+    answer = interruptible.run(service.ask("Status"))
     with understood():
         told = json.loads(answer)
         text = json_text(told) if arguments.json else status.as_text(told)

@@ -125,7 +125,7 @@ def test_interrupted_verb_ends_at_once_and_says_nothing(silent_bus: socket.socke
             return process.poll() is not None
 
         process.send_signal(signal.SIGINT)
-        eventually(interrupted, timeout_s=4.0, longest_pause_s=0.01 if many > 1 else 0.1, message="it ends")
+        eventually(interrupted, timeout_s=4.0, longest_pause_s=0.002 if many > 1 else 0.1, message="it ends")
     _, err = process.communicate(timeout=20)
     assert process.returncode in (0, 1)
     assert err == ""
