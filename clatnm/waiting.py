@@ -14,15 +14,16 @@ async def wait_for(work: Awaitable[_T], timeout_s: float | None) -> _T:
     """`asyncio.wait_for` of Python 3.12: before, a task that is cancelled at the moment when `work` ends goes on as if
     nobody had asked it to end, and whoever waits for that waits for ever. asyncio.TimeoutError.
     """
-    task = asyncio.ensure_future(work)
+    task, late = asyncio.ensure_future(work), False
     try:
         await asyncio.wait({task}, timeout=timeout_s)
-        if task.done():
-            return task.result()
+        late = not task.done()
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # has been looked at, or nobody will
-    raise asyncio.TimeoutError
+    if late and task.cancelled():
+        raise asyncio.TimeoutError
+    return task.result()

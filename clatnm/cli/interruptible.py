@@ -31,10 +31,14 @@ def at_the_first(end: Callable[[], object], *numbers: signal.Signals) -> None:
     """Have the running loop call `end` at the first of these signals. Those that follow wait until the process ends:
     asyncio would leave its tasks as they are then, or closes what they are told by, and Python complains of either.
     """
+    ending = False
 
     def told() -> None:
+        nonlocal ending
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-        end()
+        if not ending:  # another thread may still listen
+            ending = True
+            end()
 
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, told)

@@ -47,3 +47,31 @@ def test_result_fault_and_patience_are_those_of_the_work() -> None:
         assert ended.is_set()
 
     asyncio.run(scene())
+
+
+def test_work_that_ends_otherwise_when_its_time_is_over_is_heard() -> None:
+    async def last(words: Exception | str) -> str:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if isinstance(words, Exception):
+                raise words from None
+            return words
+        return "slept"
+
+    async def scene() -> None:
+        assert await wait_for(last("done"), 0.01) == "done"
+        with pytest.raises(OSError, match="gone"):
+            await wait_for(last(OSError("gone")), 0.01)
+
+    asyncio.run(scene())
+
+
+def test_work_that_somebody_else_cancels_is_not_late() -> None:
+    async def scene() -> None:
+        work = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(work.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await wait_for(work, 10)
+
+    asyncio.run(scene())

@@ -15,13 +15,14 @@ from clatnm.cli import interruptible
 
 # It is told again and again: while it ends, when it has, and when nothing is left to do.
 _STORY = """
-import asyncio, os, signal, sys
+import asyncio, os, signal
 from clatnm.cli import interruptible
 
 def tell():
     os.kill(os.getpid(), signal.SIGINT)
 
 async def work():
+    await asyncio.to_thread(int)  # leaves a thread, which is told where this one does not listen
     asyncio.get_running_loop().call_soon(tell)
     try:
         await asyncio.sleep(60)
